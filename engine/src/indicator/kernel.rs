@@ -1,0 +1,141 @@
+//! Any indicator as a [`Kernel`]: states in one `Vec` by key number, one virtual call a batch,
+//! the loop over the rows monomorphic.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StructArray};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields, Float64Type};
+
+use super::Indicator;
+use crate::error::{Error, Result};
+use crate::kernel::{Kernel, Rows};
+use crate::operator::{decode_states, encode_states};
+
+/// The type of a value with these outputs: DOUBLE for one, a STRUCT of DOUBLE for several.
+pub(super) fn data_type(outputs: &[&str]) -> DataType {
+    match outputs {
+        [_] => DataType::Float64,
+        names => DataType::Struct(fields(names)),
+    }
+}
+
+fn fields(names: &[&str]) -> Fields {
+    names
+        .iter()
+        .map(|name| Field::new(*name, DataType::Float64, true))
+        .collect()
+}
+
+/// The kernel of an indicator; every key starts from a clone of `fresh`.
+pub(super) fn erase<const I: usize, const O: usize, K: Indicator<I, O> + 'static>(
+    fresh: K,
+    outputs: &[&str],
+) -> Box<dyn Kernel> {
+    Box::new(Keyed {
+        fresh,
+        states: vec![],
+        fields: fields(outputs),
+    })
+}
+
+struct Keyed<K, const I: usize, const O: usize> {
+    fresh: K,
+    states: Vec<K>,
+    fields: Fields,
+}
+
+impl<const I: usize, const O: usize, K: Indicator<I, O>> Keyed<K, I, O> {
+    fn array(&self, values: [Vec<f64>; O], valid: &[bool]) -> Result<ArrayRef> {
+        let all = valid.iter().all(|valid| *valid);
+        let nulls = (!all).then(|| NullBuffer::from(valid));
+        let mut columns = values.into_iter().map(|values| -> ArrayRef {
+            Arc::new(Float64Array::new(ScalarBuffer::from(values), nulls.clone()))
+        });
+        match columns.next() {
+            Some(only) if O == 1 => Ok(only),
+            first => {
+                let columns = first.into_iter().chain(columns).collect();
+                Ok(Arc::new(StructArray::try_new(
+                    self.fields.clone(),
+                    columns,
+                    nulls,
+                )?))
+            }
+        }
+    }
+}
+
+impl<const I: usize, const O: usize, K: Indicator<I, O>> Kernel for Keyed<K, I, O> {
+    fn evaluate(&mut self, rows: Rows<'_>, arguments: &[ArrayRef]) -> Result<ArrayRef> {
+        if self.states.len() < rows.key_count {
+            self.states.resize(rows.key_count, self.fresh.clone());
+        }
+        let count = rows.keys.len();
+        let columns = columns::<I>(arguments, count)?;
+        let inputs: [&[f64]; I] = std::array::from_fn(|i| &columns[i].values()[..count]);
+        let nulls = columns.iter().map(|column| column.nulls());
+        let nulls = nulls.fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls));
+        let mut values: [Vec<f64>; O] = std::array::from_fn(|_| vec![0.0; count]);
+        let mut outputs = values.each_mut().map(Vec::as_mut_slice);
+        // A byte a row is cheaper to write here than a bit.
+        let mut valid = nulls
+            .as_ref()
+            .map_or_else(|| vec![true; count], |nulls| nulls.iter().collect());
+        let states = self.states.as_mut_slice();
+        for (row, (key, valid)) in rows.keys.iter().zip(&mut valid).enumerate() {
+            let input: [f64; I] = std::array::from_fn(|i| inputs[i][row]);
+            if !*valid || !input.iter().all(|value| value.is_finite()) {
+                *valid = false;
+                continue;
+            }
+            match states[*key as usize].update(input) {
+                Some(output) => {
+                    for (column, value) in outputs.iter_mut().zip(output) {
+                        column[row] = value;
+                    }
+                }
+                None => *valid = false,
+            }
+        }
+        self.array(values, &valid)
+    }
+
+    fn snapshot(&self) -> Result<Vec<RecordBatch>> {
+        Ok(vec![encode_states(&self.states)?])
+    }
+
+    fn restore(&mut self, state: &[RecordBatch]) -> Result<()> {
+        let [states] = state else {
+            return Err(Error::corrupt(
+                "the snapshot of an indicator is not one table",
+            ));
+        };
+        self.states = decode_states(states)?;
+        Ok(())
+    }
+}
+
+fn columns<const I: usize>(arguments: &[ArrayRef], count: usize) -> Result<[Float64Array; I]> {
+    let columns = arguments.iter().map(|argument| {
+        if argument.data_type() == &DataType::Float64 {
+            return Ok(argument.as_primitive::<Float64Type>().clone());
+        }
+        Ok(cast(argument, &DataType::Float64)?
+            .as_primitive::<Float64Type>()
+            .clone())
+    });
+    let columns: Vec<Float64Array> = columns.collect::<Result<_>>()?;
+    if columns.iter().any(|column| column.len() != count) {
+        return Err(Error::internal(
+            "an argument has another number of rows than its keys",
+        ));
+    }
+    columns.try_into().map_err(|columns: Vec<_>| {
+        Error::internal(format!(
+            "an indicator of {I} inputs was given {}",
+            columns.len()
+        ))
+    })
+}

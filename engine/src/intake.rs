@@ -1,0 +1,366 @@
+//! The one way in: a pure state machine that fixes the order in which rows of all tables of a
+//! shard enter the graph, times them, decides which are late, and counts.
+//!
+//! Everything that could differ between two runs is in its input, the [`Arrival`]s: how polls
+//! interleave, when rows arrived, when nothing did. Whoever repeats the arrivals (a journal on
+//! recovery, a recording on replay) gets the same rows, however they are cut into batches.
+
+pub mod dead;
+pub mod journal;
+pub mod recording;
+mod splits;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::graph::Input;
+use crate::message::Message;
+use crate::source::{Polled, Position, Rejected, Split};
+use crate::time::{Timestamp, Watermark};
+use table::{Table, TableState};
+
+/// What the intake is told, in order.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    /// A table has these splits, besides those known: its watermark waits for them.
+    Splits {
+        /// Position of the table.
+        table: usize,
+        /// The splits, known ones included.
+        splits: Vec<Split>,
+        /// When that became known.
+        at: i64,
+    },
+    /// Records of one split arrived.
+    Records(Records),
+    /// A split is read up to an offset, without a record: it begins there, or ends (see
+    /// [`END`](crate::source::END)).
+    Reached {
+        /// Position of the table.
+        table: usize,
+        /// The split.
+        split: Split,
+        /// The offset that follows.
+        next_offset: i64,
+        /// When that became known.
+        at: i64,
+    },
+    /// No row of a table with an event time before `time` follows, by the source's own word.
+    Advance {
+        /// Position of the table.
+        table: usize,
+        /// Up to where its past is complete, in nanoseconds.
+        time: i64,
+        /// When that became known.
+        at: i64,
+    },
+    /// Nothing arrived until now.
+    Tick {
+        /// Now.
+        at: i64,
+    },
+    /// A bounded table has ended: its windows close.
+    End {
+        /// Position of the table.
+        table: usize,
+        /// When.
+        at: i64,
+    },
+}
+
+impl Arrival {
+    /// When it begins.
+    #[must_use]
+    pub fn at(&self) -> i64 {
+        match self {
+            Self::Records(records) => records.first_at().unwrap_or(i64::MIN),
+            Self::Splits { at, .. }
+            | Self::Reached { at, .. }
+            | Self::Advance { at, .. }
+            | Self::Tick { at }
+            | Self::End { at, .. } => *at,
+        }
+    }
+
+    /// When it is over.
+    #[must_use]
+    pub fn last_at(&self) -> i64 {
+        match self {
+            Self::Records(records) => records.last_at().unwrap_or(i64::MIN),
+            other => other.at(),
+        }
+    }
+}
+
+/// Records of one split with their arrival times.
+#[derive(Debug, Clone)]
+pub struct Records {
+    /// Position of the table.
+    pub table: usize,
+    /// Where they are from.
+    pub split: Split,
+    /// The rows, with the columns of the source.
+    pub rows: RecordBatch,
+    /// The offset of each row.
+    pub offsets: ScalarBuffer<i64>,
+    /// The transport's time of each row.
+    pub record_times: Option<ScalarBuffer<i64>>,
+    /// When each row arrived: strictly increasing.
+    pub arrived_at: ScalarBuffer<i64>,
+    /// What could not be decoded, each with its arrival, later than those of the rows.
+    pub rejected: Vec<(i64, Rejected)>,
+    /// The offset that follows.
+    pub next_offset: i64,
+}
+
+impl Records {
+    /// How many records there are, good and bad.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rows.num_rows() + self.rejected.len()
+    }
+
+    /// When the first of them arrived.
+    #[must_use]
+    pub fn first_at(&self) -> Option<i64> {
+        let row = self.arrived_at.first().copied();
+        row.or(self.rejected.first().map(|(at, _)| *at))
+    }
+
+    /// When the last of them arrived.
+    #[must_use]
+    pub fn last_at(&self) -> Option<i64> {
+        let rejected = self.rejected.last().map(|(at, _)| *at);
+        rejected.or(self.arrived_at.last().copied())
+    }
+
+    /// The records of a poll, the first of them arriving at `first`, each a nanosecond later.
+    #[must_use]
+    pub fn of_poll(table: usize, polled: Polled, first: i64) -> Self {
+        let rows = polled.rows.num_rows() as i64;
+        let stamps = first + rows..;
+        Self {
+            table,
+            split: polled.split,
+            arrived_at: (first..first + rows).collect(),
+            rows: polled.rows,
+            offsets: polled.offsets,
+            record_times: polled.record_times,
+            rejected: stamps.zip(polled.rejected).collect(),
+            next_offset: polled.next_offset,
+        }
+    }
+}
+
+/// Where every record of a table went: arrived = accepted + late + future + dead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Everything the source handed over.
+    pub arrived: u64,
+    /// On time.
+    pub accepted: u64,
+    /// Below the watermark: in `<table>$late`.
+    pub late: u64,
+    /// Too far ahead: in `<table>$dead`.
+    pub future: u64,
+    /// Not a row of the table: in `<table>$dead`.
+    pub dead: u64,
+}
+
+/// What follows from one arrival.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// For the graph: table and message, in order.
+    pub messages: Vec<(usize, Message)>,
+    /// Rows for `<table>$late`, of [`dead::late_schema`].
+    pub late: Vec<(usize, RecordBatch)>,
+    /// Rows for `<table>$dead`, of [`dead::dead_schema`].
+    pub dead: Vec<(usize, RecordBatch)>,
+    /// Whether a watermark moved or a split fell idle: a tick that changes nothing need not be
+    /// journaled.
+    pub changed: bool,
+}
+
+/// The intake of a shard.
+#[derive(Debug)]
+pub struct Intake {
+    tables: Vec<Table>,
+    last_arrival: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    tables: Vec<TableState>,
+    last_arrival: i64,
+}
+
+impl Intake {
+    /// An intake for the tables of a graph, at the beginning of time.
+    #[must_use]
+    pub fn new(inputs: &[Input]) -> Self {
+        let tables = inputs.iter().map(Table::new).collect();
+        Self {
+            tables,
+            last_arrival: i64::MIN,
+        }
+    }
+
+    /// The arrival time of the first of the next records, given the clock: later than every
+    /// arrival before, whatever the clock does.
+    #[must_use]
+    pub fn stamp(&self, now: Timestamp) -> i64 {
+        now.0.max(self.last_arrival.saturating_add(1))
+    }
+
+    /// Takes an arrival. Its times must be later than all before.
+    pub fn arrive(&mut self, arrival: Arrival) -> Result<Step> {
+        let mut step = Step::default();
+        match arrival {
+            Arrival::Splits { table, splits, at } => {
+                // A recording that is read in batches may cut one announcement in two.
+                if at != self.last_arrival {
+                    self.arrived(at)?;
+                }
+                self.table(table)?.announce(&splits, at);
+                step.changed = true;
+            }
+            Arrival::Records(records) => self.take_records(records, &mut step)?,
+            Arrival::Reached {
+                table,
+                split,
+                next_offset,
+                at,
+            } => {
+                self.arrived(at)?;
+                self.table(table)?.reached(&split, next_offset, at);
+            }
+            Arrival::Advance { table, time, at } => {
+                self.arrived(at)?;
+                self.table(table)?.state.splits.advance(time);
+            }
+            Arrival::Tick { at } => self.arrived(at)?,
+            Arrival::End { table, at } => {
+                self.arrived(at)?;
+                self.table(table)?.end();
+            }
+        }
+        self.move_watermarks(&mut step);
+        Ok(step)
+    }
+
+    fn take_records(&mut self, records: Records, step: &mut Step) -> Result<()> {
+        let (Some(first), Some(last)) = (records.first_at(), records.last_at()) else {
+            return Ok(());
+        };
+        self.arrived(first)?;
+        self.last_arrival = last;
+        let number = records.table;
+        let taken = self.table(number)?.take(records)?;
+        if let Some(rows) = taken.rows {
+            step.messages.push((number, Message::Batch(rows)));
+        }
+        step.late.extend(taken.late.map(|rows| (number, rows)));
+        step.dead.extend(taken.dead.map(|rows| (number, rows)));
+        Ok(())
+    }
+
+    fn table(&mut self, number: usize) -> Result<&mut Table> {
+        let unknown = || Error::internal(format!("the graph has no table number {number}"));
+        self.tables.get_mut(number).ok_or_else(unknown)
+    }
+
+    fn arrived(&mut self, at: i64) -> Result<()> {
+        if at <= self.last_arrival {
+            return Err(Error::corrupt(format!(
+                "a record arrived at {} after one at {}",
+                Timestamp(at),
+                Timestamp(self.last_arrival)
+            )));
+        }
+        self.last_arrival = at;
+        Ok(())
+    }
+
+    fn move_watermarks(&mut self, step: &mut Step) {
+        let arrived_at = Timestamp(self.last_arrival);
+        for (number, table) in self.tables.iter_mut().enumerate() {
+            let (watermark, changed) = table.watermark(arrived_at);
+            step.changed |= changed;
+            step.messages.push((number, Message::Watermark(watermark)));
+        }
+    }
+
+    /// Whether a table knows all of these splits.
+    #[must_use]
+    pub fn knows(&self, table: usize, splits: &[Split]) -> bool {
+        self.tables
+            .get(table)
+            .is_some_and(|table| table.state.splits.knows(splits))
+    }
+
+    /// Per table, the offset that follows what was taken of each split.
+    #[must_use]
+    pub fn positions(&self) -> Vec<Position> {
+        self.tables.iter().map(Table::position).collect()
+    }
+
+    /// Per table, where its records went.
+    #[must_use]
+    pub fn counts(&self) -> Vec<Counts> {
+        self.tables.iter().map(|table| table.state.counts).collect()
+    }
+
+    /// Per table, how far it is complete.
+    #[must_use]
+    pub fn watermarks(&self) -> Vec<Watermark> {
+        let arrived_at = Timestamp(self.last_arrival);
+        self.tables
+            .iter()
+            .map(|table| table.state.splits.watermark(arrived_at))
+            .collect()
+    }
+
+    /// Per table, whether its input has ended.
+    #[must_use]
+    pub fn ended(&self) -> Vec<bool> {
+        self.tables
+            .iter()
+            .map(|table| table.state.splits.ended)
+            .collect()
+    }
+
+    /// The whole state.
+    pub fn snapshot(&self) -> Result<Vec<u8>> {
+        let tables = self
+            .tables
+            .iter()
+            .map(|table| table.state.clone())
+            .collect();
+        let state = State {
+            tables,
+            last_arrival: self.last_arrival,
+        };
+        postcard::to_stdvec(&state)
+            .map_err(|e| Error::internal("the intake's state cannot be encoded").caused_by(e))
+    }
+
+    /// Takes up a state of `snapshot`.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let state: State = postcard::from_bytes(bytes).map_err(|e| {
+            Error::corrupt("the intake's state in the snapshot cannot be decoded").caused_by(e)
+        })?;
+        if state.tables.len() != self.tables.len() {
+            return Err(Error::corrupt("the snapshot is of a job with other tables"));
+        }
+        for (table, state) in self.tables.iter_mut().zip(state.tables) {
+            table.state = state;
+        }
+        self.last_arrival = state.last_arrival;
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! The splits of a table and the watermark they have in common.
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Timing;
+use crate::source::{END, Position, Split};
+use crate::time::{Timestamp, Watermark};
+
+/// Where a table's past is complete: no row before `(time, split)` follows. Ordered.
+pub(super) type Frontier = (i64, u32);
+
+/// One split: how far it got, and whether it is silent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct State {
+    split: Split,
+    /// The offset after its last record, once there is one.
+    next_offset: Option<i64>,
+    /// Its highest event time less the table's delay.
+    watermark: i64,
+    /// When its last record arrived, or when it was announced.
+    last_arrival: i64,
+    idle: bool,
+}
+
+/// All splits of a table, numbered in the order in which they became known.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Splits {
+    states: Vec<State>,
+    frontier: Frontier,
+    pub(super) ended: bool,
+}
+
+impl Default for Splits {
+    fn default() -> Self {
+        Self {
+            states: vec![],
+            frontier: (i64::MIN, 0),
+            ended: false,
+        }
+    }
+}
+
+impl Splits {
+    /// The number of a split, which becomes known if it is not.
+    pub(super) fn number(&mut self, split: &Split, at: i64) -> u32 {
+        let known = self.states.iter().position(|state| state.split == *split);
+        known.unwrap_or_else(|| {
+            self.states.push(State {
+                split: split.clone(),
+                next_offset: None,
+                watermark: i64::MIN,
+                last_arrival: at,
+                idle: false,
+            });
+            self.states.len() - 1
+        }) as u32
+    }
+
+    /// Whether all of these are known.
+    pub(super) fn knows(&self, splits: &[Split]) -> bool {
+        splits
+            .iter()
+            .all(|split| self.states.iter().any(|state| state.split == *split))
+    }
+
+    /// Starts a run of rows of one split.
+    pub(super) fn run(&mut self, number: u32, timing: Timing, delay: i64) -> Run<'_> {
+        Run {
+            others: None,
+            checked_until: i64::MIN,
+            splits: self,
+            number,
+            timing,
+            delay,
+        }
+    }
+
+    /// Notes how far a split was read.
+    pub(super) fn read(&mut self, number: u32, next_offset: i64) {
+        let read = &mut self.states[number as usize].next_offset;
+        *read = Some(read.map_or(next_offset, |read| read.max(next_offset)));
+        // What is read to its end is as good as idle, and never wakes.
+        self.states[number as usize].idle |= next_offset == END;
+    }
+
+    /// Marks the splits that have been silent for too long at `at`; says whether one was.
+    pub(super) fn mark_idle(&mut self, at: i64, timing: Timing) -> bool {
+        let Some(timeout) = timing.idle_timeout else {
+            return false;
+        };
+        let timeout = timeout.as_nanos() as i64;
+        let mut changed = false;
+        for state in &mut self.states {
+            let silent = at.saturating_sub(state.last_arrival) > timeout;
+            changed |= silent && !state.idle;
+            state.idle |= silent;
+        }
+        changed
+    }
+
+    /// Raises the frontier by word of the source.
+    pub(super) fn advance(&mut self, time: i64) {
+        self.frontier = self.frontier.max((time, 0));
+    }
+
+    /// Raises the frontier to what the splits that are not idle have in common. When all are
+    /// idle it stays, or follows the arrival time where the table says so.
+    pub(super) fn raise(&mut self, at: i64, timing: Timing, delay: i64) {
+        let active = self.states.iter().zip(0..).filter(|(state, _)| !state.idle);
+        let lowest = active
+            .map(|(state, number)| (state.watermark, number))
+            .min();
+        let silent = || {
+            let timeout = timing
+                .idle_timeout
+                .map_or(0, |timeout| timeout.as_nanos() as i64);
+            let time = at.saturating_sub(timeout).saturating_sub(delay);
+            (timing.advance_in_silence && !self.states.is_empty()).then_some((time, 0))
+        };
+        if let Some(lowest) = lowest.or_else(silent) {
+            self.frontier = self.frontier.max(lowest);
+        }
+    }
+
+    /// The watermark of the table.
+    pub(super) fn watermark(&self, arrived_at: Timestamp) -> Watermark {
+        if self.ended {
+            return Watermark::MAX;
+        }
+        let (time, split) = self.frontier;
+        Watermark {
+            time: Timestamp(time),
+            split,
+            arrived_at,
+        }
+    }
+
+    /// The offset after the last record of each split that had one.
+    pub(super) fn position(&self) -> Position {
+        let read = |state: &State| Some((state.split.clone(), state.next_offset?));
+        self.states.iter().filter_map(read).collect()
+    }
+}
+
+/// Rows of one split, one after the other: decides which are late and moves the frontier.
+///
+/// Decided row by row, so that it does not matter how rows were polled together; the other
+/// splits are looked at only when one of them may fall idle.
+pub(super) struct Run<'a> {
+    splits: &'a mut Splits,
+    number: u32,
+    timing: Timing,
+    delay: i64,
+    /// The lowest frontier of the other splits that are not idle, until `checked_until`.
+    others: Option<Frontier>,
+    checked_until: i64,
+}
+
+impl Run<'_> {
+    /// Takes note of a record that arrived at `at`: its split is awake, others may not be.
+    pub(super) fn awake(&mut self, at: i64) {
+        let state = &mut self.splits.states[self.number as usize];
+        state.last_arrival = at;
+        state.idle = false;
+        if at < self.checked_until {
+            return;
+        }
+        self.splits.mark_idle(at, self.timing);
+        let timeout = self
+            .timing
+            .idle_timeout
+            .map_or(i64::MAX, |t| t.as_nanos() as i64);
+        self.others = None;
+        self.checked_until = i64::MAX;
+        for (state, number) in self.splits.states.iter().zip(0..) {
+            if number == self.number || state.idle {
+                continue;
+            }
+            let frontier = (state.watermark, number);
+            self.others = Some(self.others.map_or(frontier, |others| others.min(frontier)));
+            let idle_from = state.last_arrival.saturating_add(timeout).saturating_add(1);
+            self.checked_until = self.checked_until.min(idle_from);
+        }
+    }
+
+    /// Whether a row of that event time is late. One that is not moves its split's watermark.
+    pub(super) fn is_late(&mut self, time: i64) -> bool {
+        let state = &mut self.splits.states[self.number as usize];
+        if time < state.watermark || (time, self.number) < self.splits.frontier {
+            return true;
+        }
+        state.watermark = state.watermark.max(time.saturating_sub(self.delay));
+        false
+    }
+
+    /// Raises the frontier after a record, good or bad.
+    pub(super) fn raise(&mut self) {
+        let own = (
+            self.splits.states[self.number as usize].watermark,
+            self.number,
+        );
+        let lowest = self.others.map_or(own, |others| others.min(own));
+        self.splits.frontier = self.splits.frontier.max(lowest);
+    }
+}

@@ -1,0 +1,333 @@
+//! One table of the intake: source columns to table columns, and the fate of each record.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray,
+    TimestampNanosecondArray, UInt32Array,
+};
+use arrow::buffer::{BooleanBuffer, ScalarBuffer};
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, TimestampNanosecondType};
+use serde::{Deserialize, Serialize};
+
+use super::dead::{DeadRow, DeadRows, late_schema, row_as_json};
+use super::splits::Splits;
+use super::{Counts, Records};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::{Input, Timing};
+use crate::operator::project::Project;
+use crate::source::{Position, Split};
+use crate::stream::ARRIVED_AT;
+use crate::time::{TIMESTAMP, Timestamp, Watermark};
+
+/// A table of the intake.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Source columns and `_arrived_at`.
+    source_schema: SchemaRef,
+    /// From them to the table's columns.
+    columns: Project,
+    /// Table columns and system columns.
+    batch_schema: SchemaRef,
+    late_schema: SchemaRef,
+    event_time: Option<usize>,
+    delay: i64,
+    timing: Timing,
+    pub(super) state: TableState,
+}
+
+/// What a table's snapshot holds.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct TableState {
+    pub(super) splits: Splits,
+    pub(super) counts: Counts,
+}
+
+/// Where the records of one call went.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) rows: Option<RecordBatch>,
+    pub(super) late: Option<RecordBatch>,
+    pub(super) dead: Option<RecordBatch>,
+}
+
+/// A row that is not one of the table, and when it arrived.
+struct Bad {
+    row: usize,
+    arrived_at: i64,
+}
+
+/// What the row loop decides.
+struct Verdict {
+    late: Vec<bool>,
+    future: Vec<usize>,
+}
+
+impl Table {
+    pub(super) fn new(input: &Input) -> Self {
+        let source = input.stream.source_schema();
+        let arrived_at = Arc::new(Field::new(ARRIVED_AT, TIMESTAMP, false));
+        let fields = source.fields().iter().cloned().chain([arrived_at]);
+        Self {
+            source_schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            columns: Project {
+                schema: Arc::clone(&input.schema),
+                columns: input.columns.clone(),
+            },
+            batch_schema: input.batch_schema(),
+            late_schema: late_schema(&input.schema),
+            event_time: input.event_time.map(|time| time.column),
+            delay: input
+                .event_time
+                .map_or(0, |time| time.delay.as_nanos() as i64),
+            timing: input.timing,
+            state: TableState::default(),
+        }
+    }
+
+    pub(super) fn announce(&mut self, splits: &[Split], at: i64) {
+        for split in splits {
+            self.state.splits.number(split, at);
+        }
+    }
+
+    pub(super) fn reached(&mut self, split: &Split, next_offset: i64, at: i64) {
+        let number = self.state.splits.number(split, at);
+        self.state.splits.read(number, next_offset);
+    }
+
+    pub(super) fn end(&mut self) {
+        self.state.splits.ended = true;
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.state.splits.position()
+    }
+
+    /// The watermark after everything that arrived until now, and whether it moved by silence
+    /// or by rows.
+    pub(super) fn watermark(&mut self, arrived_at: Timestamp) -> (Watermark, bool) {
+        let before = self.state.splits.watermark(arrived_at);
+        let idle = self.state.splits.mark_idle(arrived_at.0, self.timing);
+        if self.event_time.is_some() {
+            self.state
+                .splits
+                .raise(arrived_at.0, self.timing, self.delay);
+        }
+        let watermark = self.state.splits.watermark(arrived_at);
+        (watermark, idle || watermark != before)
+    }
+
+    pub(super) fn take(&mut self, records: Records) -> Result<Taken> {
+        let mut dead = DeadRows::default();
+        self.state.counts.arrived += records.count() as u64;
+        let (records, rows, bad) = self.to_table(records, &mut dead)?;
+        let verdict = self.judge(&records, &rows, &bad)?;
+        for (at, rejected) in &records.rejected {
+            dead.push(DeadRow {
+                arrived_at: *at,
+                origin: Some((&records.split.0, rejected.offset)),
+                record_time: rejected.record_time,
+                stage: "source",
+                reason: &rejected.reason,
+                payload: &rejected.payload,
+            });
+        }
+        self.state.counts.dead += dead.len();
+        self.state.counts.future += verdict.future.len() as u64;
+        for row in &verdict.future {
+            let reason = "future: the event time is further ahead of the arrival than \
+                          watermark.max-future-skew allows";
+            bury(&mut dead, &records, *row, reason)?;
+        }
+        let taken = self.sort_out(&records, &rows, &verdict)?;
+        Ok(Taken {
+            dead: dead.finish()?,
+            ..taken
+        })
+    }
+
+    /// The records that make rows of the table, those rows, and the others, which are buried.
+    fn to_table(
+        &self,
+        records: Records,
+        dead: &mut DeadRows,
+    ) -> Result<(Records, RecordBatch, Vec<Bad>)> {
+        let mut columns = records.rows.columns().to_vec();
+        let arrived_at = records.arrived_at.clone();
+        columns.push(Arc::new(TimestampNanosecondArray::new(arrived_at, None)));
+        let source = RecordBatch::try_new(Arc::clone(&self.source_schema), columns)?;
+        match self.apply(&source) {
+            Ok(rows) => return Ok((records, rows, vec![])),
+            Err(error) if error.kind() != ErrorKind::Invalid => return Err(error),
+            Err(_) => {}
+        }
+        let mut bad = vec![];
+        for row in 0..source.num_rows() {
+            if let Err(error) = self.apply(&source.slice(row, 1)) {
+                bury(dead, &records, row, &error.chain())?;
+                bad.push(Bad {
+                    row,
+                    arrived_at: records.arrived_at[row],
+                });
+            }
+        }
+        let mut good = vec![true; source.num_rows()];
+        for bad in &bad {
+            good[bad.row] = false;
+        }
+        let good = BooleanArray::from(good);
+        let rows = self.apply(&filter_record_batch(&source, &good)?)?;
+        let records = Records {
+            rows: filter_record_batch(&records.rows, &good)?,
+            offsets: keep(&records.offsets, &good)?,
+            record_times: match &records.record_times {
+                Some(times) => Some(keep(times, &good)?),
+                None => None,
+            },
+            arrived_at: keep(&records.arrived_at, &good)?,
+            ..records
+        };
+        Ok((records, rows, bad))
+    }
+
+    fn apply(&self, source: &RecordBatch) -> Result<RecordBatch> {
+        let rows = self.columns.apply(source)?;
+        if let Some(time) = self.event_time
+            && rows.column(time).null_count() > 0
+        {
+            return Err(Error::invalid("the event time is NULL"));
+        }
+        Ok(rows)
+    }
+
+    /// Goes through the records in the order of arrival.
+    fn judge(&mut self, records: &Records, rows: &RecordBatch, bad: &[Bad]) -> Result<Verdict> {
+        let at = records.arrived_at.first().copied();
+        let at = at
+            .or(records.rejected.first().map(|(at, _)| *at))
+            .unwrap_or_default();
+        let at = bad.first().map_or(at, |bad| at.min(bad.arrived_at));
+        let number = self.state.splits.number(&records.split, at);
+        let mut verdict = Verdict {
+            late: vec![false; rows.num_rows()],
+            future: vec![],
+        };
+        let mut bad = bad.iter().map(|bad| bad.arrived_at).peekable();
+        let mut run = self.state.splits.run(number, self.timing, self.delay);
+        let skew = self
+            .timing
+            .max_future_skew
+            .map(|skew| skew.as_nanos() as i64);
+        let times = match self.event_time {
+            Some(time) => Some(event_times(rows, time)?),
+            None => None,
+        };
+        for (row, at) in records.arrived_at.iter().enumerate() {
+            while let Some(at) = bad.next_if(|bad| bad < at) {
+                run.awake(at);
+                run.raise();
+            }
+            run.awake(*at);
+            if let Some(times) = times {
+                let recorded = records
+                    .record_times
+                    .as_ref()
+                    .map_or(*at, |times| times[row]);
+                let latest = skew.map(|skew| recorded.min(*at).saturating_add(skew));
+                match latest {
+                    Some(latest) if times[row] > latest => verdict.future.push(row),
+                    _ => verdict.late[row] = run.is_late(times[row]),
+                }
+                run.raise();
+            }
+        }
+        for at in bad.chain(records.rejected.iter().map(|(at, _)| *at)) {
+            run.awake(at);
+            run.raise();
+        }
+        self.state.splits.read(number, records.next_offset);
+        Ok(verdict)
+    }
+
+    /// Cuts the rows into those that enter the graph (late ones marked) and a copy of the late.
+    fn sort_out(
+        &mut self,
+        records: &Records,
+        rows: &RecordBatch,
+        verdict: &Verdict,
+    ) -> Result<Taken> {
+        let late = BooleanArray::from(BooleanBuffer::from(verdict.late.as_slice()));
+        let late_count = late.true_count();
+        let counts = &mut self.state.counts;
+        counts.late += late_count as u64;
+        counts.accepted += (rows.num_rows() - late_count - verdict.future.len()) as u64;
+        let number = self.state.splits.number(&records.split, 0);
+        let mut columns = rows.columns().to_vec();
+        let arrived_at = records.arrived_at.clone();
+        columns.push(Arc::new(TimestampNanosecondArray::new(arrived_at, None)));
+        columns.push(Arc::new(UInt32Array::from_value(number, rows.num_rows())));
+        columns.push(Arc::new(late.clone()));
+        let mut batch = RecordBatch::try_new(Arc::clone(&self.batch_schema), columns)?;
+        if !verdict.future.is_empty() {
+            let mut stays = vec![true; rows.num_rows()];
+            verdict.future.iter().for_each(|row| stays[*row] = false);
+            batch = filter_record_batch(&batch, &BooleanArray::from(stays))?;
+        }
+        let late = match late_count {
+            0 => None,
+            _ => Some(filter_record_batch(&self.late_rows(records, rows)?, &late)?),
+        };
+        Ok(Taken {
+            rows: (batch.num_rows() > 0).then_some(batch),
+            late,
+            dead: None,
+        })
+    }
+
+    fn late_rows(&self, records: &Records, rows: &RecordBatch) -> Result<RecordBatch> {
+        let splits = vec![records.split.0.as_ref(); rows.num_rows()];
+        let origin: [ArrayRef; 3] = [
+            Arc::new(TimestampNanosecondArray::new(
+                records.arrived_at.clone(),
+                None,
+            )),
+            Arc::new(StringArray::from(splits)),
+            Arc::new(Int64Array::new(records.offsets.clone(), None)),
+        ];
+        let columns = rows.columns().iter().cloned().chain(origin).collect();
+        Ok(RecordBatch::try_new(
+            Arc::clone(&self.late_schema),
+            columns,
+        )?)
+    }
+}
+
+fn event_times(rows: &RecordBatch, column: usize) -> Result<&[i64]> {
+    let times = rows
+        .column(column)
+        .as_primitive_opt::<TimestampNanosecondType>();
+    let times = times.ok_or_else(|| Error::internal("the event-time column is no timestamp"))?;
+    Ok(times.values())
+}
+
+fn keep(values: &ScalarBuffer<i64>, keep: &BooleanArray) -> Result<ScalarBuffer<i64>> {
+    let values = Int64Array::new(values.clone(), None);
+    Ok(filter(&values, keep)?
+        .as_primitive::<Int64Type>()
+        .values()
+        .clone())
+}
+
+fn bury(dead: &mut DeadRows, records: &Records, row: usize, reason: &str) -> Result<()> {
+    dead.push(DeadRow {
+        arrived_at: records.arrived_at[row],
+        origin: Some((&records.split.0, records.offsets[row])),
+        record_time: records.record_times.as_ref().map(|times| times[row]),
+        stage: "intake",
+        reason,
+        payload: &row_as_json(&records.rows.slice(row, 1))?,
+    });
+    Ok(())
+}

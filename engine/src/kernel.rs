@@ -1,0 +1,42 @@
+//! What `over` runs: a window function with one state per key, a whole batch at a call.
+//!
+//! Dispatch is once per batch and kernel; the loop over the rows is inside, monomorphic. An
+//! indicator and a frame function (`avg` over `ROWS 59 PRECEDING`) are both kernels.
+
+use std::fmt::{Debug, Display};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
+
+use crate::error::Result;
+
+/// The rows of one call, in the order in which they count for every key.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The dense key number of every row.
+    pub keys: &'a [u32],
+    /// One more than the highest key number seen so far.
+    pub key_count: usize,
+    /// The time each row is ordered by, never falling within a key; what `RANGE` frames measure
+    /// and what makes rows peers. All peers of a row are in the same call.
+    pub times: &'a [i64],
+}
+
+/// A window function in motion.
+pub trait Kernel: Send {
+    /// One value per row; several outputs come as a struct. A NULL argument leaves the state of
+    /// its key as it is where the function says so.
+    fn evaluate(&mut self, rows: Rows<'_>, arguments: &[ArrayRef]) -> Result<ArrayRef>;
+    /// The states of all keys, by key number.
+    fn snapshot(&self) -> Result<Vec<RecordBatch>>;
+    /// Takes up a state of `snapshot` in a fresh kernel.
+    fn restore(&mut self, state: &[RecordBatch]) -> Result<()>;
+}
+
+/// A window function as data; its display is how EXPLAIN prints it, without its arguments.
+pub trait KernelSpec: Debug + Display + Send + Sync {
+    /// The type of the value.
+    fn data_type(&self) -> DataType;
+    /// A fresh kernel.
+    fn build(&self) -> Result<Box<dyn Kernel>>;
+}

@@ -1,0 +1,192 @@
+//! The write-ahead log of a shard: one record per epoch, and a snapshot now and then.
+//!
+//! Objects of a shard, in the job's folder of any [`ObjectStore`]:
+//! `shard-0/epoch-00000000000000000042.record`, `shard-0/epoch-….snapshot`, and, once per job,
+//! `plan.txt`. A record is put only where there is none: that is the commit, and it fences a
+//! process that was believed dead. Every object begins with a magic number and a version and
+//! ends with a checksum; one that does not check is refused and never overwritten.
+
+mod container;
+pub mod record;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sink::Epoch;
+use record::{Record, StoredSnapshot};
+
+/// The log of one shard of a job.
+#[derive(Debug, Clone)]
+pub struct Log {
+    store: Arc<dyn ObjectStore>,
+    job: Path,
+    shard: u32,
+}
+
+/// What a log holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Epochs with a record, ascending.
+    pub records: Vec<Epoch>,
+    /// Epochs with a snapshot, ascending.
+    pub snapshots: Vec<Epoch>,
+}
+
+impl Log {
+    /// The log of a shard in the job's folder; does no I/O.
+    pub fn new(store: Arc<dyn ObjectStore>, job: Path, shard: u32) -> Self {
+        Self { store, job, shard }
+    }
+
+    fn path(&self, epoch: Epoch, kind: &str) -> Path {
+        let folder = self.job.clone().join(format!("shard-{}", self.shard));
+        folder.join(format!("epoch-{:020}.{kind}", epoch.0))
+    }
+
+    /// What is there.
+    pub async fn contents(&self) -> Result<Contents> {
+        let folder = self.job.clone().join(format!("shard-{}", self.shard));
+        let objects: Vec<_> = self.store.list(Some(&folder)).try_collect().await?;
+        let mut contents = Contents::default();
+        for object in objects {
+            let name = object.location.filename().unwrap_or_default();
+            let parts = name
+                .strip_prefix("epoch-")
+                .and_then(|name| name.split_once('.'));
+            let Some((Ok(epoch), kind)) = parts.map(|(n, kind)| (n.parse(), kind)) else {
+                continue;
+            };
+            match kind {
+                "record" => contents.records.push(Epoch(epoch)),
+                "snapshot" => contents.snapshots.push(Epoch(epoch)),
+                _ => {}
+            }
+        }
+        contents.records.sort_unstable();
+        contents.snapshots.sort_unstable();
+        Ok(contents)
+    }
+
+    /// Commits an epoch. Where it is committed already, another process has taken over.
+    pub async fn append(&self, epoch: Epoch, record: Bytes) -> Result<()> {
+        let path = self.path(epoch, "record");
+        match self.create(&path, record.clone()).await {
+            // A put that failed half-way may have been made: then the record is this one.
+            Err(error)
+                if error.kind() == ErrorKind::Corrupt && self.get(&path).await? == record =>
+            {
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Corrupt => Err(Error::corrupt(format!(
+                "epoch {epoch} of shard {} is in the log already: another process runs this job; \
+                 this one stops and has changed nothing",
+                self.shard
+            ))),
+            other => other,
+        }
+    }
+
+    /// Reads the record of an epoch.
+    pub async fn read(&self, epoch: Epoch) -> Result<Record> {
+        let path = self.path(epoch, "record");
+        let record = Record::decode(&self.get(&path).await?);
+        let record = record.map_err(|e| damaged(&path, e))?;
+        if record.epoch != epoch {
+            let is = record.epoch;
+            return Err(Error::corrupt(format!(
+                "{path} holds the record of epoch {is}"
+            )));
+        }
+        Ok(record)
+    }
+
+    /// Stores a snapshot; the same one may be there already.
+    pub async fn put_snapshot(&self, epoch: Epoch, snapshot: Bytes) -> Result<()> {
+        Ok(self
+            .store
+            .put(&self.path(epoch, "snapshot"), snapshot.into())
+            .await
+            .map(|_| ())?)
+    }
+
+    /// Reads the snapshot of an epoch.
+    pub async fn snapshot(&self, epoch: Epoch) -> Result<StoredSnapshot> {
+        let path = self.path(epoch, "snapshot");
+        StoredSnapshot::decode(&self.get(&path).await?).map_err(|e| damaged(&path, e))
+    }
+
+    /// Removes the records up to and including an epoch.
+    pub async fn cut_records(&self, through: Epoch, contents: &Contents) -> Result<()> {
+        for epoch in contents.records.iter().filter(|epoch| **epoch <= through) {
+            self.remove(&self.path(*epoch, "record")).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the snapshots before an epoch.
+    pub async fn cut_snapshots(&self, before: Epoch, contents: &Contents) -> Result<()> {
+        for epoch in contents.snapshots.iter().filter(|epoch| **epoch < before) {
+            self.remove(&self.path(*epoch, "snapshot")).await?;
+        }
+        Ok(())
+    }
+
+    /// The plan that the log was written by, if there is one.
+    pub async fn plan(&self) -> Result<Option<String>> {
+        match self.get(&self.job.clone().join("plan.txt")).await {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes the plan at the beginning of a job.
+    pub async fn put_plan(&self, plan: &str) -> Result<()> {
+        self.create(&self.job.clone().join("plan.txt"), plan.to_string().into())
+            .await
+    }
+
+    /// Removes everything of the job: records, snapshots, plan.
+    pub async fn clear(&self) -> Result<()> {
+        let objects: Vec<_> = self.store.list(Some(&self.job)).try_collect().await?;
+        for object in objects {
+            self.remove(&object.location).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, path: &Path, bytes: Bytes) -> Result<()> {
+        let options = PutOptions::from(PutMode::Create);
+        let put = self
+            .store
+            .put_opts(path, PutPayload::from(bytes), options)
+            .await;
+        put.map(|_| ()).map_err(|error| {
+            let kind = Error::from(error);
+            Error::new(kind.kind(), format!("cannot write {path} to the log")).caused_by(kind)
+        })
+    }
+
+    async fn get(&self, path: &Path) -> Result<Bytes> {
+        Ok(self.store.get(path).await?.bytes().await?)
+    }
+
+    async fn remove(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn damaged(path: &Path, error: Error) -> Error {
+    Error::corrupt(format!(
+        "{path} is damaged; nothing was changed: restore the file, or start the job with --fresh"
+    ))
+    .caused_by(error)
+}

@@ -1,0 +1,141 @@
+//! What the log holds: the record of an epoch and the snapshot of a shard.
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::container::{Reader, Writer};
+use crate::error::Result;
+use crate::intake::journal::Entry;
+use crate::operator::Snapshot;
+use crate::runtime::shard::ShardSnapshot;
+use crate::sink::Epoch;
+
+const RECORD: [u8; 8] = *b"MSRECORD";
+const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
+const VERSION: u32 = 1;
+
+/// An epoch: what arrived, and what left for the sinks.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// The arrivals, in order.
+    pub journal: Vec<Entry>,
+    /// The arrivals of tables that are recorded or cannot be asked again, as rows of a
+    /// recording: by table.
+    pub kept: Vec<(usize, Vec<RecordBatch>)>,
+    /// The rows for the sinks that publish after the commit: by output.
+    pub outputs: Vec<(usize, Vec<RecordBatch>)>,
+    /// Per output, the epoch it had published when this record was written.
+    pub published: Vec<Epoch>,
+    /// Whether all inputs have ended: the job is finished.
+    pub finished: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    epoch: Epoch,
+    journal: Vec<Entry>,
+    kept: Vec<usize>,
+    outputs: Vec<usize>,
+    published: Vec<Epoch>,
+    finished: bool,
+}
+
+impl Record {
+    /// The bytes.
+    pub fn encode(&self) -> Result<Bytes> {
+        let head = Head {
+            epoch: self.epoch,
+            journal: self.journal.clone(),
+            kept: self.kept.iter().map(|(table, _)| *table).collect(),
+            outputs: self.outputs.iter().map(|(output, _)| *output).collect(),
+            published: self.published.clone(),
+            finished: self.finished,
+        };
+        let mut writer = Writer::new(RECORD, VERSION, &head)?;
+        for (_, batches) in self.kept.iter().chain(&self.outputs) {
+            writer.batches(batches)?;
+        }
+        Ok(writer.finish())
+    }
+
+    /// The record; `Corrupt` where the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let (head, mut reader) = Reader::open::<Head>(bytes, RECORD, VERSION)?;
+        let mut sections = |numbers: Vec<usize>| {
+            let section = |number| Ok((number, reader.batches()?));
+            numbers.into_iter().map(section).collect::<Result<Vec<_>>>()
+        };
+        Ok(Self {
+            epoch: head.epoch,
+            journal: head.journal,
+            kept: sections(head.kept)?,
+            outputs: sections(head.outputs)?,
+            published: head.published,
+            finished: head.finished,
+        })
+    }
+}
+
+/// The state of a shard after an epoch.
+#[derive(Debug, Clone)]
+pub struct StoredSnapshot {
+    /// After which epoch.
+    pub epoch: Epoch,
+    /// The state.
+    pub shard: ShardSnapshot,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SnapshotHead {
+    epoch: Epoch,
+    shard: Vec<u8>,
+    /// Per step: version, and how many tables.
+    steps: Vec<(u32, usize)>,
+}
+
+impl StoredSnapshot {
+    /// The bytes.
+    pub fn encode(&self) -> Result<Bytes> {
+        let steps = self
+            .shard
+            .steps
+            .iter()
+            .map(|step| (step.version, step.tables.len()));
+        let head = SnapshotHead {
+            epoch: self.epoch,
+            shard: self.shard.head.clone(),
+            steps: steps.collect(),
+        };
+        let mut writer = Writer::new(SNAPSHOT, VERSION, &head)?;
+        for table in self.shard.steps.iter().flat_map(|step| &step.tables) {
+            writer.batches(std::slice::from_ref(table))?;
+        }
+        Ok(writer.finish())
+    }
+
+    /// The snapshot; `Corrupt` where the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let (head, mut reader) = Reader::open::<SnapshotHead>(bytes, SNAPSHOT, VERSION)?;
+        let mut steps = vec![];
+        for (version, tables) in head.steps {
+            let mut step = Snapshot {
+                version,
+                tables: vec![],
+            };
+            for _ in 0..tables {
+                step.tables.extend(reader.batches()?);
+            }
+            steps.push(step);
+        }
+        Ok(Self {
+            epoch: head.epoch,
+            shard: ShardSnapshot {
+                head: head.shard,
+                steps,
+            },
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! One step of the graph: what an operator promises, and the adapter for stateless ones.
+
+pub mod aggregate;
+pub mod filter;
+pub mod hop;
+pub mod key;
+mod merge;
+pub mod order;
+pub mod over;
+pub mod project;
+pub mod tumble;
+pub mod union;
+mod window;
+
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::time::Watermark;
+
+/// One step of the graph. Synchronous; what it emits depends on the messages received, in
+/// order, and not on how the rows were cut into batches.
+///
+/// The shard calls `on_batch` for each batch of a port, `on_watermark` with the watermark that
+/// all ports have in common when it has grown (and forwards it afterwards), and `snapshot`
+/// between two messages. An error fails the job, unless it is about a single row: such rows are
+/// given to [`Output::reject`].
+pub trait Operator: Send {
+    /// Takes rows of an input port, numbered from zero.
+    fn on_batch(&mut self, port: usize, batch: RecordBatch, out: &mut Output) -> Result<()>;
+    /// Takes note that the past is complete up to here.
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()>;
+    /// The whole state. The operator stays as it is.
+    fn snapshot(&mut self) -> Result<Snapshot>;
+    /// Takes up a state of `snapshot`; called on a fresh operator, before anything else.
+    fn restore(&mut self, snapshot: Snapshot) -> Result<()>;
+}
+
+/// An operator as data: its display is its line in EXPLAIN and says everything that
+/// distinguishes it, so two specs that print alike over the same inputs are the same step.
+pub trait OperatorSpec: Debug + Display + Send + Sync {
+    /// The columns of what it emits.
+    fn schema(&self) -> SchemaRef;
+    /// A fresh operator.
+    fn build(&self) -> Result<Box<dyn Operator>>;
+}
+
+/// What an operator emits in one call.
+#[derive(Debug, Default)]
+pub struct Output {
+    batches: Vec<RecordBatch>,
+    rejected: Vec<RejectedRow>,
+}
+
+/// A row that an operator could not take: it goes to `<table>$dead`, as JSON.
+#[derive(Debug, Clone)]
+pub struct RejectedRow {
+    /// The row, as a batch of one.
+    pub row: RecordBatch,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Output {
+    /// Emits rows; empty batches are dropped.
+    pub fn emit(&mut self, batch: RecordBatch) {
+        if batch.num_rows() > 0 {
+            self.batches.push(batch);
+        }
+    }
+
+    /// Gives up a row of the input.
+    pub fn reject(&mut self, row: RecordBatch, reason: impl Into<String>) {
+        self.rejected.push(RejectedRow {
+            row,
+            reason: reason.into(),
+        });
+    }
+
+    /// What was emitted since the last call.
+    pub fn take(&mut self) -> Vec<RecordBatch> {
+        std::mem::take(&mut self.batches)
+    }
+
+    /// What was rejected since the last call.
+    pub fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        std::mem::take(&mut self.rejected)
+    }
+}
+
+/// The state of one operator: a version of its own and tables.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Version of the tables' meaning, set by the operator and checked by it on restore.
+    pub version: u32,
+    /// The state, as the operator likes to cut it.
+    pub tables: Vec<RecordBatch>,
+}
+
+impl Snapshot {
+    /// The snapshot of an operator without state.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// An error unless the snapshot is of this version.
+    pub fn expect_version(&self, version: u32) -> Result<()> {
+        if self.version == version {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!(
+            "snapshot has version {}, this build reads version {version}",
+            self.version
+        )))
+    }
+}
+
+/// One binary cell per state, in postcard's encoding: bit-exact for floats.
+pub fn encode_states<T: Serialize>(states: &[T]) -> Result<RecordBatch> {
+    let cells = states
+        .iter()
+        .map(postcard::to_stdvec)
+        .collect::<Result<Vec<_>, _>>();
+    let cells = cells.map_err(|e| Error::internal("a state cannot be encoded").caused_by(e))?;
+    let column: ArrayRef = Arc::new(BinaryArray::from_iter_values(cells));
+    let schema = Schema::new(vec![Field::new("state", DataType::Binary, false)]);
+    Ok(RecordBatch::try_new(Arc::new(schema), vec![column])?)
+}
+
+/// The states of [`encode_states`].
+pub fn decode_states<T: DeserializeOwned>(batch: &RecordBatch) -> Result<Vec<T>> {
+    let damaged = || Error::corrupt("a state in the snapshot cannot be decoded");
+    let column = batch.columns().first().ok_or_else(damaged)?;
+    let cells = column.as_binary_opt::<i32>().ok_or_else(damaged)?;
+    let decode = |i| postcard::from_bytes(cells.value(i)).map_err(|e| damaged().caused_by(e));
+    (0..cells.len()).map(decode).collect()
+}
+
+/// A step without state: rows in, rows out.
+pub trait Map: Send {
+    /// The rows that follow from these.
+    fn map(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()>;
+}
+
+/// Emits what `apply` makes of the batch. Where it fails, the rows are tried one by one, those
+/// at fault are rejected and the others go on: a bad row never stops a job.
+fn row_by_row(
+    batch: &RecordBatch,
+    out: &mut Output,
+    apply: impl Fn(&RecordBatch) -> Result<RecordBatch>,
+) -> Result<()> {
+    match apply(batch) {
+        Ok(rows) => out.emit(rows),
+        Err(error) if error.kind() == ErrorKind::Invalid => {
+            for i in 0..batch.num_rows() {
+                let row = batch.slice(i, 1);
+                match apply(&row) {
+                    Ok(rows) => out.emit(rows),
+                    Err(error) => out.reject(row, error.chain()),
+                }
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Makes an operator of a [`Map`].
+#[derive(Debug)]
+pub struct Stateless<M>(pub M);
+
+impl<M: Map> Operator for Stateless<M> {
+    fn on_batch(&mut self, _: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
+        self.0.map(batch, out)
+    }
+
+    fn on_watermark(&mut self, _: Watermark, _: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        Ok(Snapshot::empty())
+    }
+
+    fn restore(&mut self, _: Snapshot) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! `key`: a dense number for every distinct key, in order of first appearance, as a column.
+//!
+//! A chain of operators keyed alike hashes once: what follows indexes its states by the number.
+//! NULL is a key like any other.
+
+mod table;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use self::table::Table;
+use crate::error::{Error, Result};
+use crate::operator::{Map, Operator, OperatorSpec, Output, Snapshot};
+use crate::time::Watermark;
+
+/// Appends the key's number as a `UInt32` column.
+#[derive(Debug, Clone)]
+pub struct Key {
+    input: SchemaRef,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl Key {
+    /// Keys by these columns, named by position, and calls the new column `name`. Without columns
+    /// all rows have the key 0.
+    pub fn new(input: SchemaRef, columns: Vec<usize>, name: &str) -> Result<Self> {
+        if let Some(column) = columns
+            .iter()
+            .find(|column| **column >= input.fields().len())
+        {
+            return Err(Error::internal(format!(
+                "key: no column {column} in the input"
+            )));
+        }
+        let number = Arc::new(Field::new(name, DataType::UInt32, false));
+        let fields = input.fields().iter().cloned().chain([number]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Ok(Self {
+            input,
+            columns,
+            schema,
+        })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self
+            .columns
+            .iter()
+            .map(|column| self.input.field(*column).name().as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let number = self.schema.fields().last().map_or("", |field| field.name());
+        write!(f, "Key: ({names}) AS {number}")
+    }
+}
+
+impl OperatorSpec for Key {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn build(&self) -> Result<Box<dyn Operator>> {
+        let types = self
+            .columns
+            .iter()
+            .map(|column| self.input.field(*column).data_type());
+        let table = Table::new(&types.cloned().collect::<Vec<_>>())?;
+        Ok(Box::new(State {
+            spec: self.clone(),
+            table,
+        }))
+    }
+}
+
+struct State {
+    spec: Key,
+    table: Table,
+}
+
+impl Map for State {
+    fn map(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()> {
+        let keys = self
+            .spec
+            .columns
+            .iter()
+            .map(|column| Arc::clone(batch.column(*column)));
+        let numbers = self
+            .table
+            .number(&keys.collect::<Vec<_>>(), batch.num_rows())?;
+        let mut columns = Vec::with_capacity(batch.num_columns() + 1);
+        columns.extend_from_slice(batch.columns());
+        columns.push(Arc::new(UInt32Array::from(numbers)));
+        out.emit(RecordBatch::try_new(
+            Arc::clone(&self.spec.schema),
+            columns,
+        )?);
+        Ok(())
+    }
+}
+
+impl Operator for State {
+    fn on_batch(&mut self, _: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
+        self.map(batch, out)
+    }
+
+    fn on_watermark(&mut self, _: Watermark, _: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let keys = self.table.keys()?;
+        let fields = keys
+            .iter()
+            .enumerate()
+            .map(|(i, column)| Field::new(format!("key{i}"), column.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut tables = vec![];
+        if !keys.is_empty() {
+            tables.push(RecordBatch::try_new(schema, keys)?);
+        }
+        Ok(Snapshot { version: 1, tables })
+    }
+
+    fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        snapshot.expect_version(1)?;
+        for keys in snapshot.tables {
+            let numbers = self.table.number(keys.columns(), keys.num_rows())?;
+            if numbers
+                .iter()
+                .enumerate()
+                .any(|(row, number)| row != *number as usize)
+            {
+                return Err(Error::corrupt("the snapshot of key holds a key twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, StringArray};
+    use arrow::datatypes::{Int32Type, UInt32Type};
+
+    use super::*;
+
+    fn numbers(columns: &[&[ArrayRef]], cut: bool) -> Vec<u32> {
+        let fields = columns[0].iter().enumerate();
+        let fields =
+            fields.map(|(i, column)| Field::new(format!("k{i}"), column.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let positions = (0..columns[0].len()).collect();
+        let spec = Key::new(Arc::clone(&schema), positions, "_key").expect("key");
+        let (mut state, mut out) = (spec.build().expect("operator"), Output::default());
+        for columns in columns {
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns.to_vec()).expect("batch");
+            state.on_batch(0, batch, &mut out).expect("rows");
+            if cut {
+                let snapshot = state.snapshot().expect("snapshot");
+                state = spec.build().expect("operator");
+                state.restore(snapshot).expect("restored");
+            }
+        }
+        let column = |batch: RecordBatch| {
+            let last = batch.num_columns() - 1;
+            batch
+                .column(last)
+                .as_primitive::<UInt32Type>()
+                .values()
+                .to_vec()
+        };
+        out.take().into_iter().flat_map(column).collect()
+    }
+
+    #[test]
+    fn numbers_follow_first_appearance_whatever_the_type() {
+        let texts = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
+        let first = texts(vec![Some("b"), None, Some("a"), Some("b")]);
+        let second = texts(vec![Some(""), Some("a"), None, Some("cc")]);
+        let dictionary = |values: Vec<Option<&str>>| {
+            Arc::new(values.into_iter().collect::<DictionaryArray<Int32Type>>()) as ArrayRef
+        };
+        let first_dictionary = dictionary(vec![Some("b"), None, Some("a"), Some("b")]);
+        let second_dictionary = dictionary(vec![Some(""), Some("a"), None, Some("cc")]);
+        let integers = |values: Vec<Option<i64>>| Arc::new(Int64Array::from(values)) as ArrayRef;
+        let first_integer = integers(vec![Some(7), None, Some(-1), Some(7)]);
+        let second_integer = integers(vec![Some(0), Some(-1), None, Some(9)]);
+        let expected = vec![0, 1, 2, 0, 3, 2, 1, 4];
+        for cut in [false, true] {
+            let one = numbers(&[&[Arc::clone(&first)], &[Arc::clone(&second)]], cut);
+            assert_eq!(one, expected);
+            let dictionaries = [
+                Arc::clone(&first_dictionary),
+                Arc::clone(&second_dictionary),
+            ];
+            assert_eq!(
+                numbers(&[&dictionaries[..1], &dictionaries[1..]], cut),
+                expected
+            );
+            let integers = [Arc::clone(&first_integer), Arc::clone(&second_integer)];
+            assert_eq!(numbers(&[&integers[..1], &integers[1..]], cut), expected);
+            let both = [Arc::clone(&first), Arc::clone(&first_integer)];
+            let more = [Arc::clone(&second), Arc::clone(&second_integer)];
+            assert_eq!(numbers(&[&both, &more], cut), expected);
+        }
+    }
+
+    #[test]
+    fn without_columns_there_is_one_key() {
+        let input = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
+        let spec = Key::new(Arc::clone(&input), vec![], "_key").expect("key");
+        assert_eq!(spec.to_string(), "Key: () AS _key");
+        let (mut state, mut out) = (spec.build().expect("operator"), Output::default());
+        let column = Arc::new(Int64Array::from(vec![1, 2]));
+        state
+            .on_batch(
+                0,
+                RecordBatch::try_new(input, vec![column]).expect("batch"),
+                &mut out,
+            )
+            .expect("rows");
+        let batch = out.take().remove(0);
+        assert_eq!(
+            batch.column(1).as_primitive::<UInt32Type>().values(),
+            &[0, 0]
+        );
+    }
+}

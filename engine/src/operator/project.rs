@@ -1,0 +1,73 @@
+//! `project`: one expression per output column.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+
+use crate::error::{Error, Result};
+use crate::expression::Expression;
+use crate::operator::{Map, Operator, OperatorSpec, Output, Stateless, row_by_row};
+
+/// `SELECT expression AS name, …`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// The columns out.
+    pub schema: SchemaRef,
+    /// One per column. A NULL where the schema has none rejects the row.
+    pub columns: Vec<Arc<dyn Expression>>,
+}
+
+impl fmt::Display for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Project: ")?;
+        for (i, (field, column)) in self.schema.fields().iter().zip(&self.columns).enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            let text = column.to_string();
+            match text == *field.name() {
+                true => write!(f, "{comma}{text}")?,
+                false => write!(f, "{comma}{text} AS {}", field.name())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OperatorSpec for Project {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn build(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Stateless(self.clone())))
+    }
+}
+
+impl Project {
+    /// The projected rows; `Invalid` where a row does not allow it.
+    pub fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.columns.iter().map(|column| column.evaluate(batch));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        for (field, column) in self.schema.fields().iter().zip(&columns) {
+            if !field.is_nullable() && column.null_count() > 0 {
+                let name = field.name();
+                return Err(Error::invalid(format!(
+                    "column {name} is NULL and declared NOT NULL"
+                )));
+            }
+        }
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &rows,
+        )?)
+    }
+}
+
+impl Map for Project {
+    fn map(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()> {
+        row_by_row(&batch, out, |rows| self.apply(rows))
+    }
+}

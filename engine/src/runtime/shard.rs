@@ -1,0 +1,347 @@
+//! A shard: one copy of the graph with its intake, run by one thread.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::TimestampNanosecondType;
+use serde::{Deserialize, Serialize};
+
+use super::digest::{Digest, DigestValue};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Port, Target};
+use crate::intake::dead::{DeadRow, DeadRows, row_as_json};
+use crate::intake::{Arrival, Intake};
+use crate::message::Message;
+use crate::operator::{Operator, Output, Snapshot};
+use crate::stream::ARRIVED_AT;
+use crate::time::Watermark;
+
+/// Rows that left the shard.
+#[derive(Debug, Default)]
+pub struct Emitted {
+    /// For each target, in order; columns beyond those of the sink's table are system columns.
+    pub targets: Vec<Vec<RecordBatch>>,
+    /// For `<table>$late`: table and rows.
+    pub late: Vec<(usize, RecordBatch)>,
+    /// For `<table>$dead`: table and rows.
+    pub dead: Vec<(usize, RecordBatch)>,
+}
+
+/// What passed a step: rows in, out and given up; the others are held or went into a result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepCounts {
+    /// Rows received.
+    pub rows_in: u64,
+    /// Rows emitted.
+    pub rows_out: u64,
+    /// Rows rejected.
+    pub dead: u64,
+}
+
+/// A running step.
+struct Step {
+    operator: Box<dyn Operator>,
+    name: String,
+    table: usize,
+    /// The watermark of each port, and what they have in common.
+    ports: Vec<Watermark>,
+    watermark: Watermark,
+    readers: Arc<Readers>,
+    counts: StepCounts,
+}
+
+/// Who reads a port.
+#[derive(Debug, Default)]
+struct Readers {
+    /// Steps, with the port there.
+    steps: Vec<(usize, usize)>,
+    targets: Vec<usize>,
+}
+
+/// A digest's rows and chains.
+type DigestState = (u64, Vec<(u128, u128)>);
+
+/// One copy of the graph.
+pub struct Shard {
+    graph: Arc<Graph>,
+    intake: Intake,
+    steps: Vec<Step>,
+    /// Per table, who reads it.
+    inputs: Vec<Arc<Readers>>,
+    digests: Option<Vec<Digest>>,
+    emitted: Emitted,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard")
+            .field("graph", &self.graph)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    intake: Vec<u8>,
+    watermarks: Vec<(Vec<Watermark>, Watermark)>,
+    counts: Vec<StepCounts>,
+    digests: Option<Vec<DigestState>>,
+}
+
+/// The state of a shard between two messages.
+#[derive(Debug, Clone)]
+pub struct ShardSnapshot {
+    /// Intake, watermarks, counts and digests.
+    pub head: Vec<u8>,
+    /// One per step.
+    pub steps: Vec<Snapshot>,
+}
+
+impl Shard {
+    /// A fresh shard; with `digests` it keeps a digest of each target.
+    pub fn new(graph: Arc<Graph>, digests: bool) -> Result<Self> {
+        let mut readers: Vec<Readers> = graph.nodes.iter().map(|_| Readers::default()).collect();
+        let mut inputs: Vec<Readers> = graph.inputs.iter().map(|_| Readers::default()).collect();
+        let mut of = |from: Port, add: &mut dyn FnMut(&mut Readers)| match from {
+            Port::Input(table) => add(&mut inputs[table]),
+            Port::Node(step) => add(&mut readers[step]),
+        };
+        for (reader, node) in graph.nodes.iter().enumerate() {
+            for (port, from) in node.inputs.iter().enumerate() {
+                of(*from, &mut |readers| readers.steps.push((reader, port)));
+            }
+        }
+        for (target, Target { from, .. }) in graph.targets.iter().enumerate() {
+            of(*from, &mut |readers| readers.targets.push(target));
+        }
+        let step = |(number, readers): (usize, Readers)| {
+            let node = &graph.nodes[number];
+            let name = node.spec.to_string();
+            Ok(Step {
+                operator: node.spec.build()?,
+                name: name.split(':').next().unwrap_or_default().to_lowercase(),
+                table: graph.table_of(Port::Node(number)),
+                ports: vec![Watermark::MIN; node.inputs.len()],
+                watermark: Watermark::MIN,
+                readers: Arc::new(readers),
+                counts: StepCounts::default(),
+            })
+        };
+        let steps = readers
+            .into_iter()
+            .enumerate()
+            .map(step)
+            .collect::<Result<Vec<_>>>()?;
+        let inputs = inputs.into_iter().map(Arc::new).collect();
+        let digests = match digests {
+            true => Some(graph.targets.iter().map(digest).collect::<Result<_>>()?),
+            false => None,
+        };
+        let intake = Intake::new(&graph.inputs);
+        let emitted = Emitted {
+            targets: vec![vec![]; graph.targets.len()],
+            ..Emitted::default()
+        };
+        Ok(Self {
+            graph,
+            intake,
+            steps,
+            inputs,
+            digests,
+            emitted,
+        })
+    }
+
+    /// The graph it runs.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// The intake, to look at.
+    #[must_use]
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// Takes an arrival through the intake and the whole graph. Says whether it changed
+    /// anything; a tick that did not need not be journaled.
+    pub fn arrive(&mut self, arrival: Arrival) -> Result<bool> {
+        let step = self.intake.arrive(arrival)?;
+        self.emitted.late.extend(step.late);
+        self.emitted.dead.extend(step.dead);
+        for (table, message) in step.messages {
+            let readers = Arc::clone(&self.inputs[table]);
+            self.hand_on(&readers, &message)?;
+        }
+        Ok(step.changed)
+    }
+
+    /// Hands a message to all who read the port it left.
+    fn hand_on(&mut self, readers: &Readers, message: &Message) -> Result<()> {
+        if let Message::Batch(batch) = message {
+            for target in &readers.targets {
+                if let Some(digests) = &mut self.digests {
+                    digests[*target].add(batch)?;
+                }
+                self.emitted.targets[*target].push(batch.clone());
+            }
+        }
+        let mut steps = readers.steps.iter();
+        steps.try_for_each(|(step, port)| self.deliver(*step, *port, message))
+    }
+
+    fn deliver(&mut self, number: usize, port: usize, message: &Message) -> Result<()> {
+        let step = &mut self.steps[number];
+        let mut out = Output::default();
+        match message {
+            Message::Batch(batch) => {
+                step.counts.rows_in += batch.num_rows() as u64;
+                step.operator.on_batch(port, batch.clone(), &mut out)?;
+                self.forward(number, &mut out)
+            }
+            Message::Watermark(watermark) => {
+                step.ports[port] = *watermark;
+                let Some(common) = step.ports.iter().copied().reduce(Watermark::meet) else {
+                    return Ok(());
+                };
+                if common == step.watermark {
+                    return Ok(());
+                }
+                step.watermark = common;
+                step.operator.on_watermark(common, &mut out)?;
+                self.forward(number, &mut out)?;
+                let readers = Arc::clone(&self.steps[number].readers);
+                self.hand_on(&readers, &Message::Watermark(common))
+            }
+        }
+    }
+
+    /// Hands on what a step emitted.
+    fn forward(&mut self, number: usize, out: &mut Output) -> Result<()> {
+        let rejected = out.take_rejected();
+        if !rejected.is_empty() {
+            let step = &mut self.steps[number];
+            step.counts.dead += rejected.len() as u64;
+            let mut dead = DeadRows::default();
+            for row in &rejected {
+                dead.push(DeadRow {
+                    arrived_at: arrived_at(&row.row).unwrap_or(step.watermark.arrived_at.0),
+                    origin: None,
+                    record_time: None,
+                    stage: &step.name,
+                    reason: &row.reason,
+                    payload: &row_as_json(&row.row)?,
+                });
+            }
+            self.emitted
+                .dead
+                .extend(dead.finish()?.map(|rows| (step.table, rows)));
+        }
+        for batch in out.take() {
+            let step = &mut self.steps[number];
+            step.counts.rows_out += batch.num_rows() as u64;
+            let readers = Arc::clone(&step.readers);
+            self.hand_on(&readers, &Message::Batch(batch))?;
+        }
+        Ok(())
+    }
+
+    /// What left the shard since the last call.
+    pub fn take_emitted(&mut self) -> Emitted {
+        let targets = vec![vec![]; self.graph.targets.len()];
+        std::mem::replace(
+            &mut self.emitted,
+            Emitted {
+                targets,
+                ..Emitted::default()
+            },
+        )
+    }
+
+    /// The digest of each target so far, if they are kept.
+    #[must_use]
+    pub fn digests(&self) -> Option<Vec<DigestValue>> {
+        self.digests
+            .as_ref()
+            .map(|digests| digests.iter().map(Digest::value).collect())
+    }
+
+    /// What passed each step, by the step's line in EXPLAIN.
+    #[must_use]
+    pub fn step_counts(&self) -> Vec<(String, StepCounts)> {
+        self.steps
+            .iter()
+            .map(|step| (step.name.clone(), step.counts))
+            .collect()
+    }
+
+    /// The whole state.
+    pub fn snapshot(&mut self) -> Result<ShardSnapshot> {
+        let digests = self.digests.as_ref();
+        let state = State {
+            intake: self.intake.snapshot()?,
+            watermarks: self
+                .steps
+                .iter()
+                .map(|s| (s.ports.clone(), s.watermark))
+                .collect(),
+            counts: self.steps.iter().map(|step| step.counts).collect(),
+            digests: digests.map(|digests| digests.iter().map(Digest::snapshot).collect()),
+        };
+        let head = postcard::to_stdvec(&state)
+            .map_err(|e| Error::internal("the shard's state cannot be encoded").caused_by(e))?;
+        let steps = self.steps.iter_mut().map(|step| step.operator.snapshot());
+        Ok(ShardSnapshot {
+            head,
+            steps: steps.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Takes up a state of `snapshot`; called on a fresh shard of the same graph.
+    pub fn restore(&mut self, snapshot: ShardSnapshot) -> Result<()> {
+        let state: State = postcard::from_bytes(&snapshot.head).map_err(|e| {
+            Error::corrupt("the shard's state in the snapshot cannot be decoded").caused_by(e)
+        })?;
+        let steps = self.steps.len();
+        if [
+            state.watermarks.len(),
+            state.counts.len(),
+            snapshot.steps.len(),
+        ] != [steps; 3]
+        {
+            return Err(Error::corrupt("the snapshot is of another graph"));
+        }
+        self.intake.restore(&state.intake)?;
+        let parts = state
+            .watermarks
+            .into_iter()
+            .zip(state.counts)
+            .zip(snapshot.steps);
+        for (step, (((ports, watermark), counts), snapshot)) in self.steps.iter_mut().zip(parts) {
+            step.ports = ports;
+            step.watermark = watermark;
+            step.counts = counts;
+            step.operator.restore(snapshot)?;
+        }
+        if let (Some(digests), Some(states)) = (&mut self.digests, state.digests) {
+            for (digest, (rows, chains)) in digests.iter_mut().zip(states) {
+                digest.restore(rows, chains);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn digest(target: &Target) -> Result<Digest> {
+    let schema = &target.stream.schema;
+    let key = target.stream.key.iter().map(|name| schema.index_of(name));
+    Digest::new(schema, &key.collect::<Result<Vec<_>, _>>()?)
+}
+
+fn arrived_at(row: &RecordBatch) -> Option<i64> {
+    use arrow::array::AsArray;
+    let column = row.column_by_name(ARRIVED_AT)?;
+    let times = column.as_primitive_opt::<TimestampNanosecondType>()?;
+    times.values().first().copied()
+}

@@ -1,0 +1,281 @@
+//! Step 1 of a commit: the thread of a shard, from arrivals to epochs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::committer::{Commit, Outputs};
+use super::job::stopped;
+use super::shard::{Emitted, Shard};
+use super::sink_loop::Publication;
+use super::source_loop::Event;
+use super::status::SharedStatus;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::intake::journal::Entry;
+use crate::intake::{Arrival, Records, recording};
+use crate::log::record::{Record, StoredSnapshot};
+use crate::sink::Epoch;
+use crate::stream::ARRIVED_AT;
+
+/// How often silence is looked at: idle splits, windows over arrival time.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The loop of a shard, run by a thread of its own.
+pub(super) struct ShardLoop {
+    pub(super) shard: Shard,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) commits: mpsc::Sender<Commit>,
+    /// By target: where rows go that do not wait for the commit.
+    pub(super) at_once: Vec<Option<mpsc::Sender<Publication>>>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) status: SharedStatus,
+    pub(super) commit_interval: Duration,
+    pub(super) snapshot_rows: u64,
+    /// By table: how its arrivals are kept in the log, if they are.
+    pub(super) kept: Vec<Option<SchemaRef>>,
+    pub(super) epoch: EpochBuilder,
+}
+
+/// The epoch under way.
+#[derive(Debug)]
+pub(super) struct EpochBuilder {
+    pub(super) record: Record,
+    pub(super) rows: u64,
+    rows_since_snapshot: u64,
+    /// Whether anything left the graph.
+    emitted: bool,
+}
+
+impl EpochBuilder {
+    pub(super) fn after(epoch: Epoch, rows_since_snapshot: u64) -> Self {
+        let record = Record {
+            epoch: epoch.next(),
+            ..Record::default()
+        };
+        Self {
+            record,
+            rows: 0,
+            rows_since_snapshot,
+            emitted: false,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.record.journal.is_empty() && !self.emitted
+    }
+}
+
+/// Why the loop ended.
+enum End {
+    Finished,
+    Stopped,
+}
+
+impl ShardLoop {
+    /// Runs until all inputs have ended, one failed, or the job is stopped; the last epoch and a
+    /// snapshot have then been handed to the committer.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let mut commit = patient_interval(self.commit_interval);
+        let mut tick = patient_interval(TICK);
+        let stopped = stopped(self.stop.clone());
+        tokio::pin!(stopped);
+        let end = loop {
+            tokio::select! {
+                biased;
+                () = &mut stopped => break End::Stopped,
+                _ = commit.tick() => self.commit(false, false).await?,
+                event = self.events.recv() => {
+                    let Some(event) = event else { break End::Stopped };
+                    self.take(event).await?;
+                    if self.shard.intake().ended().iter().all(|ended| *ended) {
+                        break End::Finished;
+                    }
+                }
+                _ = tick.tick() => self.tick().await?,
+            }
+        };
+        let finished = matches!(end, End::Finished);
+        self.commit(true, finished).await?;
+        let mut status = self.status.lock();
+        status.digests = self.shard.digests();
+        Ok(())
+    }
+
+    async fn take(&mut self, event: Event) -> Result<()> {
+        let now = self.shard.intake().stamp(self.clock.now());
+        let arrival = match event {
+            Event::Splits { table, splits } => {
+                if self.shard.intake().knows(table, &splits) {
+                    return Ok(());
+                }
+                Arrival::Splits {
+                    table,
+                    splits,
+                    at: now,
+                }
+            }
+            Event::Polled { table, polled } if polled.is_empty() => Arrival::Reached {
+                table,
+                split: polled.split,
+                next_offset: polled.next_offset,
+                at: now,
+            },
+            Event::Polled { table, polled } => {
+                Arrival::Records(Records::of_poll(table, polled, now))
+            }
+            Event::Ended { table } => Arrival::End { table, at: now },
+            Event::Failed(error) => return Err(error),
+        };
+        if let Arrival::Records(records) = &arrival {
+            self.epoch.rows += records.count() as u64;
+        }
+        self.arrive(arrival, true).await?;
+        self.tell();
+        Ok(())
+    }
+
+    /// Lets time pass. A tick that changes nothing is not journaled: the one that ends the epoch
+    /// is, and stands for it.
+    async fn tick(&mut self) -> Result<()> {
+        let at = self.shard.intake().stamp(self.clock.now());
+        self.arrive(Arrival::Tick { at }, false).await
+    }
+
+    async fn arrive(&mut self, arrival: Arrival, journaled: bool) -> Result<()> {
+        let entry = Entry::of(&arrival);
+        let mut kept = vec![];
+        for (table, schema) in self.kept.iter().enumerate() {
+            if let Some(schema) = schema {
+                kept.extend(
+                    recording::encode(schema, &arrival, table)?
+                        .into_iter()
+                        .map(|b| (table, b)),
+                );
+            }
+        }
+        let changed = self.shard.arrive(arrival)?;
+        if journaled || changed {
+            self.epoch.record.journal.push(entry);
+            for (table, rows) in kept {
+                append(&mut self.epoch.record.kept, table, rows);
+            }
+        }
+        let emitted = self.shard.take_emitted();
+        self.emit(emitted).await
+    }
+
+    /// Sends rows on that do not wait for the commit, and puts the others into the epoch.
+    async fn emit(&mut self, emitted: Emitted) -> Result<()> {
+        let outputs = Outputs {
+            sinks: vec![],
+            targets: self.at_once.len(),
+            tables: self.kept.len(),
+        };
+        let now = self.clock.now().0;
+        for (target, batches) in emitted.targets.into_iter().enumerate() {
+            for batch in batches {
+                self.epoch.emitted = true;
+                let columns = self.shard.graph().targets[target]
+                    .stream
+                    .schema
+                    .fields()
+                    .len();
+                self.measure(target, &batch, now);
+                let rows = batch.project(&(0..columns).collect::<Vec<_>>())?;
+                match &self.at_once[target] {
+                    Some(sink) => {
+                        let epoch = self.epoch.record.epoch;
+                        let _ = sink
+                            .send(Publication {
+                                epoch,
+                                rows: vec![rows],
+                            })
+                            .await;
+                    }
+                    None => append(&mut self.epoch.record.outputs, target, rows),
+                }
+            }
+        }
+        for (table, rows) in emitted.late {
+            self.epoch.emitted = true;
+            append(&mut self.epoch.record.outputs, outputs.late(table), rows);
+        }
+        for (table, rows) in emitted.dead {
+            self.epoch.emitted = true;
+            append(&mut self.epoch.record.outputs, outputs.dead(table), rows);
+        }
+        Ok(())
+    }
+
+    /// Counts the rows of a target and how long they took since they arrived.
+    fn measure(&self, target: usize, batch: &RecordBatch, now: i64) {
+        let mut status = self.status.lock();
+        status.targets[target].rows += batch.num_rows() as u64;
+        let times = batch.column_by_name(ARRIVED_AT);
+        let times = times.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
+        let last = times.and_then(|times| times.values().last().copied());
+        if let Some(last) = last {
+            status.latency.add(now - last, batch.num_rows() as u64);
+        }
+    }
+
+    /// Ends the epoch and begins the next.
+    async fn commit(&mut self, last: bool, finished: bool) -> Result<()> {
+        if self.epoch.is_empty() && !last {
+            return Ok(());
+        }
+        if !finished {
+            let at = self.shard.intake().stamp(self.clock.now());
+            self.arrive(Arrival::Tick { at }, true).await?;
+        }
+        let epoch = self.epoch.record.epoch;
+        let rows = self.epoch.rows_since_snapshot + self.epoch.rows;
+        let due = last || rows >= self.snapshot_rows;
+        let next = EpochBuilder::after(epoch, if due { 0 } else { rows });
+        let mut record = std::mem::replace(&mut self.epoch, next).record;
+        record.finished = finished;
+        let snapshot = match due {
+            true => Some(StoredSnapshot {
+                epoch,
+                shard: self.shard.snapshot()?,
+            }),
+            false => None,
+        };
+        self.tell();
+        // A committer that is gone has failed, and its error ends the job.
+        let _ = self.commits.send(Commit { record, snapshot }).await;
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let intake = self.shard.intake();
+        let mut status = self.status.lock();
+        let figures = intake.counts().into_iter().zip(intake.watermarks());
+        for (table, (counts, watermark)) in status.tables.iter_mut().zip(figures) {
+            table.counts = counts;
+            table.watermark = Some(watermark);
+        }
+        status.steps = self.shard.step_counts();
+    }
+}
+
+fn append(all: &mut Vec<(usize, Vec<RecordBatch>)>, number: usize, rows: RecordBatch) {
+    match all.iter_mut().find(|(of, _)| *of == number) {
+        Some((_, batches)) => batches.push(rows),
+        None => all.push((number, vec![rows])),
+    }
+}
+
+/// An interval that does not catch up on what it missed; the first tick is a period away.
+fn patient_interval(period: Duration) -> Interval {
+    let mut interval = interval(period.max(Duration::from_millis(1)));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval.reset();
+    interval
+}

@@ -1,0 +1,132 @@
+//! What a running job tells about itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::digest::DigestValue;
+use super::shard::StepCounts;
+use crate::intake::Counts;
+use crate::sink::Epoch;
+use crate::time::Watermark;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// It reads its log.
+    #[default]
+    Recovering,
+    /// It runs.
+    Running,
+    /// All inputs have ended and everything is published.
+    Finished,
+    /// It was asked to stop and has.
+    Stopped,
+    /// An error ended it.
+    Failed,
+}
+
+/// A table that is read.
+#[derive(Debug, Clone, Default)]
+pub struct TableStatus {
+    /// Its name.
+    pub name: String,
+    /// Where its records went.
+    pub counts: Counts,
+    /// How far it is complete.
+    pub watermark: Option<Watermark>,
+    /// Why nothing comes at the moment, if the source says so.
+    pub waiting: Option<String>,
+}
+
+/// A table that is written.
+#[derive(Debug, Clone, Default)]
+pub struct TargetStatus {
+    /// Its name.
+    pub name: String,
+    /// Rows the graph gave it.
+    pub rows: u64,
+    /// The last epoch that is out.
+    pub published: Epoch,
+    /// Why it does not take rows at the moment.
+    pub waiting: Option<String>,
+}
+
+/// A snapshot of a job's figures.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Where the job stands.
+    pub state: State,
+    /// The last epoch in the log.
+    pub committed: Epoch,
+    /// The tables that are read.
+    pub tables: Vec<TableStatus>,
+    /// The tables that are written.
+    pub targets: Vec<TargetStatus>,
+    /// What passed each step.
+    pub steps: Vec<(String, StepCounts)>,
+    /// From a row's arrival to its leaving the graph.
+    pub latency: Latency,
+    /// The digest of each target, where they are kept; set when the job ends.
+    pub digests: Option<Vec<DigestValue>>,
+}
+
+/// A status shared by the loops of a job.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SharedStatus(Arc<Mutex<Status>>);
+
+impl SharedStatus {
+    pub(super) fn new(status: Status) -> Self {
+        Self(Arc::new(Mutex::new(status)))
+    }
+
+    /// Held only to read or set fields, never across an await.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Buckets per doubling.
+const FINE: usize = 8;
+
+/// A histogram of durations, in nanoseconds, each known to about 9 %.
+#[derive(Debug, Clone)]
+pub struct Latency {
+    buckets: Vec<u64>,
+    count: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            buckets: vec![0; 64 * FINE],
+            count: 0,
+        }
+    }
+}
+
+impl Latency {
+    /// Adds `rows` durations of `nanoseconds`.
+    pub fn add(&mut self, nanoseconds: i64, rows: u64) {
+        let value = nanoseconds.max(1) as u64;
+        let power = value.ilog2() as usize;
+        let fine = match power {
+            0..3 => 0,
+            _ => (value >> (power - 3)) as usize & (FINE - 1),
+        };
+        self.buckets[power * FINE + fine] += rows;
+        self.count += rows;
+    }
+
+    /// The duration below which this share of the rows stayed, in nanoseconds; `None` where
+    /// there are none.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<i64> {
+        let rank = (share * self.count as f64).ceil() as u64;
+        let mut seen = 0;
+        self.buckets.iter().enumerate().find_map(|(bucket, rows)| {
+            seen += rows;
+            let (power, fine) = (bucket / FINE, bucket % FINE);
+            let value = (1_u64 << power) as f64 * (1.0 + (fine as f64 + 0.5) / FINE as f64);
+            (seen >= rank.max(1)).then_some(value as i64)
+        })
+    }
+}
