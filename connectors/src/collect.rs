@@ -1,0 +1,128 @@
+//! Messages into [`Polled`] rows, for sources that number their messages themselves.
+
+use arrow::buffer::ScalarBuffer;
+use bytes::Bytes;
+use engine::{Error, Polled, Rejected, Result, Split, StreamSpec};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::format::Decoder;
+
+/// Most rows that are handed over at once.
+const MOST_ROWS: usize = 8_192;
+/// Most bytes of a message that cannot be read which are kept with its dead letter.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// Metadata columns read a message's envelope, which these connectors do not have.
+pub(crate) fn refuse_metadata(stream: &StreamSpec) -> Result<()> {
+    match stream.metadata.first() {
+        None => Ok(()),
+        Some(column) => Err(Error::invalid(format!(
+            "table '{}': metadata column '{}' reads '{}', the connector '{}' has no metadata",
+            stream.name,
+            column.field.name(),
+            column.key,
+            stream.connector
+        ))),
+    }
+}
+
+/// Gathers the messages of one split and numbers them.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    split: Split,
+    decoder: Box<dyn Decoder>,
+    offsets: Vec<i64>,
+    rejected: Vec<Rejected>,
+    next_offset: i64,
+}
+
+impl Collector {
+    /// A collector whose first message gets the number `next_offset`.
+    pub(crate) fn new(split: Split, decoder: Box<dyn Decoder>, next_offset: i64) -> Self {
+        Self {
+            split,
+            decoder,
+            offsets: vec![],
+            rejected: vec![],
+            next_offset,
+        }
+    }
+
+    /// Takes a message: it becomes a row or a rejected one.
+    pub(crate) fn push(&mut self, message: &[u8]) {
+        match self.decoder.decode(message) {
+            Ok(()) => {
+                self.offsets.push(self.next_offset);
+                self.next_offset += 1;
+            }
+            Err(reason) => self.reject(message, reason),
+        }
+    }
+
+    /// Takes a message that is not a row; of a long one the beginning is kept.
+    pub(crate) fn reject(&mut self, message: &[u8], reason: String) {
+        let kept = &message[..message.len().min(KEPT_BYTES)];
+        self.rejected.push(Rejected {
+            offset: self.next_offset,
+            record_time: None,
+            payload: Bytes::copy_from_slice(kept),
+            reason,
+        });
+        self.next_offset += 1;
+    }
+
+    /// Whether it is time to hand over what is there.
+    pub(crate) fn is_full(&self) -> bool {
+        self.offsets.len() + self.rejected.len() >= MOST_ROWS
+    }
+
+    /// What was gathered since the last call, if anything.
+    pub(crate) fn take(&mut self) -> Result<Option<Polled>> {
+        if self.offsets.is_empty() && self.rejected.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Polled {
+            split: self.split.clone(),
+            rows: self.decoder.take()?,
+            offsets: ScalarBuffer::from(std::mem::take(&mut self.offsets)),
+            record_times: None,
+            rejected: std::mem::take(&mut self.rejected),
+            next_offset: self.next_offset,
+        }))
+    }
+}
+
+/// A task that fetches in the background: dropping the future of [`Feed::next`] interrupts no
+/// request and loses no row. The task ends with the feed.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    polled: mpsc::Receiver<Result<Polled>>,
+    task: JoinHandle<()>,
+}
+
+impl Feed {
+    /// A feed and the sending end for its task.
+    pub(crate) fn start<F>(task: impl FnOnce(mpsc::Sender<Result<Polled>>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Two batches: one being consumed, one ready; a third waits in its task.
+        let (sender, polled) = mpsc::channel(2);
+        Self {
+            polled,
+            task: tokio::spawn(task(sender)),
+        }
+    }
+
+    /// The next rows, waiting for them; `None` when the task has ended.
+    pub(crate) async fn next(&mut self) -> Option<Result<Polled>> {
+        self.polled.recv().await
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

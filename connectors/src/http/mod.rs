@@ -1,0 +1,74 @@
+//! HTTP: a URL that is asked again and again, whose answers hold rows.
+
+mod request;
+mod source;
+
+use engine::{Error, Result, StreamSpec};
+use serde::Deserialize;
+
+use crate::options::{self, Duration, Properties, Size, Text};
+use crate::{Connector, Owner};
+
+/// Options of `'connector' = 'http'`.
+///
+/// ```sql
+/// CREATE TABLE quotes (symbol STRING, price DOUBLE) WITH (
+///   'connector' = 'http', 'format' = 'json', 'interval' = '5 s',
+///   'url' = 'https://api.example.com/quotes?symbols=AAPL,MSFT&apikey=${KEY}',
+///   'pointer' = '/data/quotes'
+/// );
+/// ```
+///
+/// Every answer gives its rows anew; an answer that the server marks as unchanged (304 to
+/// `If-None-Match` or `If-Modified-Since`) gives none. The split is named `http`, offsets number
+/// the rows. A row that cannot be read, an answer that is not JSON, is too large or has nothing
+/// at the pointer becomes a dead letter; of a long one the first 64 kB are kept.
+///
+/// A server that does not answer, is overloaded (408, 429) or fails (5xx) is asked again with
+/// growing pauses of up to a minute, or after its `Retry-After`. Any other status ends the job.
+/// The proxies of the environment (`HTTPS_PROXY`, …) are used, except for addresses of this
+/// machine. What was received cannot be asked for again: the job's log keeps it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Options {
+    /// What to ask for.
+    pub url: Text,
+    /// The time from one request to the next; default `'60 s'`.
+    pub interval: Option<Duration>,
+    /// JSON pointer to the row, or to the array of rows, within the answer; default `''`, the
+    /// whole answer.
+    #[serde(default)]
+    pub pointer: String,
+    /// `headers.NAME`: headers of every request. A redirect to another host is then refused,
+    /// since it would pass them on.
+    #[serde(rename = "headers.*")]
+    pub headers: Properties,
+    /// How long a request may take as a whole; default `'30 s'`.
+    pub timeout: Option<Duration>,
+    /// Largest answer, after decompression; default `'64 MB'`.
+    #[serde(rename = "body.limit")]
+    pub body_limit: Option<Size>,
+    /// `poll`; `push` (rows posted to Millstream) is not available yet.
+    pub mode: Option<String>,
+}
+
+/// The connector `http`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Http;
+
+impl Connector for Http {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn source(&self, stream: &StreamSpec) -> Result<Box<dyn engine::Source>> {
+        let options = options::parse_transport(stream)?;
+        Ok(Box::new(source::Source::new(stream, options)?))
+    }
+
+    fn sink(&self, stream: &StreamSpec, _: &Owner) -> Result<Box<dyn engine::Sink>> {
+        Err(Error::invalid(format!(
+            "table '{}': the connector 'http' only reads; write to kafka or parquet",
+            stream.name
+        )))
+    }
+}

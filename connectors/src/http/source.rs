@@ -1,0 +1,205 @@
+//! The loop around the request, in a task of its own.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use engine::{Error, Polled, Position, Result, Split, StreamSpec};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Options;
+use super::request::{Answer, Request};
+use crate::collect::{Collector, Feed, refuse_metadata};
+use crate::format;
+use crate::options::invalid;
+use crate::pointer::{Found, Pointer};
+use crate::retry::{Backoff, Health};
+
+/// A URL as a feed.
+#[derive(Debug)]
+pub(super) struct Source {
+    stream: StreamSpec,
+    options: Options,
+    pointer: Pointer,
+    next_offset: i64,
+    feed: Option<Feed>,
+}
+
+fn split() -> Split {
+    Split::new("http")
+}
+
+impl Source {
+    pub(super) fn new(stream: &StreamSpec, options: Options) -> Result<Self> {
+        match options.mode.as_deref() {
+            None | Some("poll") => {}
+            Some("push") => {
+                return Err(invalid(
+                    stream,
+                    "mode",
+                    "is 'push', which is not available yet",
+                ));
+            }
+            Some(_) => return Err(invalid(stream, "mode", "must be 'poll'")),
+        }
+        if options.interval.is_some_and(|interval| interval.is_zero()) {
+            return Err(invalid(stream, "interval", "must be longer than nothing"));
+        }
+        if options.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(invalid(stream, "timeout", "must be longer than nothing"));
+        }
+        let pointer = Pointer::parse(&options.pointer)
+            .map_err(|reason| invalid(stream, "pointer", &format!("is not valid: {reason}")))?;
+        refuse_metadata(stream)?;
+        format::decoder(stream)?;
+        Request::new(stream, &options)?;
+        Ok(Self {
+            stream: stream.clone(),
+            options,
+            pointer,
+            next_offset: 0,
+            feed: None,
+        })
+    }
+
+    fn start(&self) -> Result<Feed> {
+        let request = Request::new(&self.stream, &self.options)?;
+        let health = Health::new(format!("table {}, {}", self.stream.name, request.shown()));
+        let poll = Poll {
+            interval: self
+                .options
+                .interval
+                .map_or(Duration::from_mins(1), |interval| interval.0),
+            pointer: self.pointer.clone(),
+            collector: Collector::new(split(), format::decoder(&self.stream)?, self.next_offset),
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_mins(1)),
+            request,
+            health,
+        };
+        Ok(Feed::start(|sender| poll.run(sender)))
+    }
+}
+
+#[async_trait]
+impl engine::Source for Source {
+    async fn splits(&mut self) -> Result<Vec<Split>> {
+        Ok(vec![split()])
+    }
+
+    async fn seek(&mut self, to: &Position) -> Result<()> {
+        if let Some(offset) = to.get(&split()) {
+            self.next_offset = *offset;
+        }
+        self.feed = None;
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Polled>> {
+        if self.feed.is_none() {
+            self.feed = Some(self.start()?);
+        }
+        let ended = || Err(Error::internal("the task that asks for a URL ended"));
+        let polled = match &mut self.feed {
+            Some(feed) => feed.next().await,
+            None => None,
+        };
+        let polled = polled.unwrap_or_else(ended);
+        match &polled {
+            Ok(polled) => self.next_offset = polled.next_offset,
+            Err(_) => self.feed = None,
+        }
+        polled.map(Some)
+    }
+
+    fn repeatable(&self) -> bool {
+        false
+    }
+}
+
+/// What the task works with.
+struct Poll {
+    interval: Duration,
+    pointer: Pointer,
+    collector: Collector,
+    backoff: Backoff,
+    request: Request,
+    health: Health,
+}
+
+/// Where the rows go.
+type Sender = mpsc::Sender<Result<Polled>>;
+
+impl Poll {
+    /// Asks until nobody listens or an error is final.
+    async fn run(mut self, sender: Sender) {
+        loop {
+            match self.round(&sender).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // Nobody listens any more where this fails.
+                    drop(sender.send(Err(error)).await);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Asks once, hands over the rows and waits; `false` where nobody listens any more.
+    async fn round(&mut self, sender: &Sender) -> Result<bool> {
+        let started = Instant::now();
+        match self.request.send().await? {
+            Answer::Later(reason, pause) => {
+                self.health.down(&reason);
+                let wait = self.backoff.wait();
+                sleep(pause.unwrap_or(wait)).await;
+                return Ok(true);
+            }
+            Answer::Unchanged => {}
+            Answer::TooLarge(body) => {
+                let limit = self.request.limit();
+                let reason = format!("the answer is larger than 'body.limit', {limit} bytes");
+                self.collector.reject(&body, reason);
+            }
+            Answer::Body(body) => {
+                if !self.take(&body, sender).await? {
+                    return Ok(false);
+                }
+            }
+        }
+        self.health.up();
+        self.backoff.reset();
+        if !self.hand_over(sender).await? {
+            return Ok(false);
+        }
+        sleep_until(started + self.interval).await;
+        Ok(true)
+    }
+
+    async fn take(&mut self, body: &[u8], sender: &Sender) -> Result<bool> {
+        match self.pointer.find(body) {
+            Found::Rows(rows) => {
+                for row in rows {
+                    self.collector.push(row);
+                    if self.collector.is_full() && !self.hand_over(sender).await? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Found::Nothing => {
+                let pointer = self.pointer.as_str();
+                self.collector
+                    .reject(body, format!("the answer has nothing at '{pointer}'"));
+            }
+            Found::Malformed(reason) => self.collector.reject(body, reason),
+        }
+        Ok(true)
+    }
+
+    async fn hand_over(&mut self, sender: &Sender) -> Result<bool> {
+        match self.collector.take()? {
+            Some(polled) => Ok(sender.send(Ok(polled)).await.is_ok()),
+            None => Ok(true),
+        }
+    }
+}

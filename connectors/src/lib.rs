@@ -1,0 +1,94 @@
+//! Sources and sinks. A connector is one folder and one line in [`all`].
+//!
+//! Invariants, each with what enforces it:
+//! * **Transports know no formats, formats no transports**: [`format`](mod@format) turns bytes into
+//!   columns and back, connectors move bytes.
+//! * **A bad record never stops a job**: it is handed over as rejected, with its bytes, offset and
+//!   reason: property tests of the decoder, poison messages against a real Kafka.
+//! * **A repeatable source repeats exactly from any offset; a sink publishes an epoch once, however
+//!   often it is asked**: the contract tests.
+//! * **An unknown option is an error that names the nearest; secrets never show**: [`options`].
+
+pub mod blackhole;
+#[cfg(any(feature = "http", feature = "websocket"))]
+mod collect;
+pub mod format;
+#[cfg(feature = "http")]
+pub mod http;
+mod instant;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod market;
+pub mod options;
+pub mod parquet;
+#[cfg(any(feature = "http", feature = "websocket"))]
+mod pointer;
+#[cfg(any(feature = "http", feature = "kafka", feature = "websocket"))]
+pub mod retry;
+pub mod stdout;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(any(feature = "http", feature = "websocket"))]
+mod tls;
+#[cfg(feature = "websocket")]
+pub mod websocket;
+
+use std::fmt::Debug;
+
+use engine::{Error, Result, Sink, Source, StreamSpec};
+
+/// Whose source or sink it is: what a sink names its files and messages by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The job's name.
+    pub job: String,
+    /// The shard's number.
+    pub shard: u32,
+}
+
+/// A kind of feed. `source` and `sink` read and check the options and do no I/O: that begins
+/// with the first call of [`Source::splits`] or [`Sink::published`], so a script is checked
+/// without its brokers.
+pub trait Connector: Debug + Send + Sync {
+    /// The name in `'connector' = '…'`.
+    fn name(&self) -> &'static str;
+    /// The feed of a table; `Invalid` where the connector only writes.
+    fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>>;
+    /// The output of a table; `Invalid` where the connector only reads.
+    fn sink(&self, stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>>;
+}
+
+/// Every connector, in the order of the manual.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Connector>> {
+    vec![
+        Box::new(market::Market),
+        Box::new(parquet::Parquet),
+        Box::new(stdout::Stdout),
+        Box::new(blackhole::Blackhole),
+        #[cfg(feature = "kafka")]
+        Box::new(kafka::Kafka),
+        #[cfg(feature = "http")]
+        Box::new(http::Http),
+        #[cfg(feature = "websocket")]
+        Box::new(websocket::WebSocket),
+    ]
+}
+
+/// The connector of that name; the error names the nearest one.
+pub fn find(name: &str) -> Result<Box<dyn Connector>> {
+    let mut connectors = all();
+    let found = connectors
+        .iter()
+        .position(|connector| connector.name() == name);
+    if let Some(found) = found {
+        return Ok(connectors.swap_remove(found));
+    }
+    let names = connectors.iter().map(|connector| connector.name());
+    let hint = match options::nearest(name, names.clone()) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    let message = format!("no connector is called '{name}'; {hint}");
+    Err(Error::not_found(message))
+}

@@ -1,0 +1,133 @@
+//! `'connector' = 'parquet'`: folders of Parquet files, written epoch by epoch, read as a table,
+//! and read in order for replays.
+
+mod files;
+mod layout;
+mod projection;
+pub mod read;
+pub mod recorder;
+mod sink;
+mod source;
+mod writer;
+
+use std::path::PathBuf;
+
+use engine::{Error, Result, Sink, Source, StreamSpec};
+use serde::Deserialize;
+
+use crate::options::{self, Duration, Size};
+use crate::{Connector, Owner};
+
+pub use sink::ParquetSink;
+pub use source::ParquetSource;
+
+/// Options of the connector `parquet` for a table that is written.
+///
+/// Rows are published once their epoch is committed. Files are named by job, shard and the
+/// epochs they hold (`job-shard0-00000012-00000057.parquet`), written under a hidden temporary
+/// name and renamed when they are whole: a reader never sees a half-written file, and an epoch
+/// is in exactly one roll however often it is published. The files of one roll appear together,
+/// also after a crash.
+#[derive(Debug, Deserialize)]
+pub struct SinkOptions {
+    /// The folder, on this machine; it is created.
+    pub path: options::Text,
+    /// A roll is finished once it holds about so many bytes; default `64 MB`.
+    #[serde(default, rename = "rolling.size")]
+    pub size: Option<Size>,
+    /// A roll is finished with the first epoch that comes so long after it was begun; default
+    /// `5 min`.
+    #[serde(default, rename = "rolling.interval")]
+    pub interval: Option<Duration>,
+    /// `date`: one folder `date=2024-01-31` per day (UTC) of the table's first TIMESTAMP or DATE
+    /// column; `none` (default).
+    #[serde(default)]
+    pub partition: Partition,
+    /// `zstd` (default), `lz4`, `snappy` or `none`.
+    #[serde(default)]
+    pub compression: Compression,
+}
+
+/// How rows are spread over folders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Partition {
+    /// All in one folder.
+    #[default]
+    None,
+    /// A folder per day.
+    Date,
+}
+
+/// How pages are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Zstandard at its first level.
+    #[default]
+    Zstd,
+    /// LZ4, raw blocks.
+    Lz4,
+    /// Snappy.
+    Snappy,
+    /// As they are.
+    None,
+}
+
+/// Options of the connector `parquet` for a table that is read. The input is bounded.
+///
+/// Every file is a split, named by its path below the folder; the offset is the number of the
+/// row in its file. Files are read one after the other in natural order (`2.parquet` before
+/// `10.parquet`). Columns are found by name; a type that differs is converted where nothing can
+/// be lost, and refused otherwise; a nullable column that a file lacks is NULL.
+#[derive(Debug, Deserialize)]
+pub struct SourceOptions {
+    /// A file, a folder (with those in it), or a pattern with `*`, `?` and `**`.
+    pub path: options::Text,
+}
+
+/// The connector.
+#[derive(Debug)]
+pub struct Parquet;
+
+impl Connector for Parquet {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>> {
+        Ok(Box::new(ParquetSource::new(stream)?))
+    }
+
+    fn sink(&self, stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(ParquetSink::new(stream, owner)?))
+    }
+}
+
+/// A path on this machine.
+fn local(stream: &StreamSpec, path: &str) -> Result<PathBuf> {
+    if path.trim().is_empty() {
+        return Err(options::invalid(stream, "path", "is empty"));
+    }
+    match path.split_once("://") {
+        None => Ok(PathBuf::from(path)),
+        Some(("file", rest)) => Ok(PathBuf::from(rest)),
+        Some((scheme, _)) => Err(options::invalid(
+            stream,
+            "path",
+            &format!("has the scheme '{scheme}', only local paths can be used"),
+        )),
+    }
+}
+
+/// The error of a file that is not what it should be.
+fn damaged(
+    path: &std::path::Path,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::corrupt(format!(
+        "file '{}' cannot be read as Parquet",
+        path.display()
+    ))
+    .caused_by(error)
+}

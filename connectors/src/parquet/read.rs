@@ -1,0 +1,128 @@
+//! Rows of many files in one order: what a replay reads, from recordings and foreign files.
+
+mod cursor;
+
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use engine::intake::recording::Reader;
+use engine::{Error, Result};
+
+use super::{files, source::BATCH};
+use cursor::{Cursor, Plan};
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The columns to hand over, found by name; a nullable one that a file lacks is NULL.
+    pub schema: SchemaRef,
+    /// The TIMESTAMP column to sort by: `_arrived_at` or the event time. A row where it is NULL
+    /// stays behind the row before it.
+    pub order_by: String,
+    /// Leaves out rows before this instant, in nanoseconds.
+    pub from: Option<i64>,
+    /// Leaves out rows at and after this instant, in nanoseconds.
+    pub to: Option<i64>,
+}
+
+/// Reads files in the order of a column: (instant, file in natural order, row).
+///
+/// A file is opened when the order comes to it and dropped when it is through, so recordings
+/// that follow one another are never open at once. A file that is not sorted is sorted in
+/// memory.
+#[derive(Debug)]
+pub struct Ordered {
+    schema: SchemaRef,
+    rows: u64,
+    /// By the least instant they may hold, the latest first.
+    waiting: Vec<Plan>,
+    open: Vec<Cursor>,
+}
+
+impl Ordered {
+    /// Reads the metadata of all files that `path` means (a file, a folder, or a pattern).
+    pub fn open(path: &Path, request: &Request) -> Result<Self> {
+        if request.schema.index_of(&request.order_by).is_err() {
+            return Err(Error::invalid(format!(
+                "rows are to be read in the order of '{}', which is no column of theirs",
+                request.order_by
+            )));
+        }
+        let mut waiting = vec![];
+        let mut rows = 0;
+        for (number, found) in files::find(path)?.into_iter().enumerate() {
+            if let Some(plan) = Plan::new(number, found.path, request)? {
+                rows += plan.rows;
+                waiting.push(plan);
+            }
+        }
+        waiting.sort_by_key(|plan| std::cmp::Reverse((plan.least, plan.number)));
+        Ok(Self {
+            schema: SchemaRef::clone(&request.schema),
+            rows,
+            waiting,
+            open: vec![],
+        })
+    }
+
+    /// How many rows the row groups within the bounds hold: what progress is measured by. At
+    /// the bounds' edges fewer rows may come.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The next rows, at most 8,192; `None` at the end.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut parts: Vec<RecordBatch> = vec![];
+        let mut rows = 0;
+        while rows < BATCH {
+            let Some(part) = self.run(BATCH - rows)? else {
+                break;
+            };
+            rows += part.num_rows();
+            parts.push(part);
+        }
+        Ok(match parts.as_slice() {
+            [] => None,
+            [one] => Some(one.clone()),
+            many => Some(concat_batches(&self.schema, many)?),
+        })
+    }
+
+    /// The longest run of rows that one file can give before another has its turn.
+    fn run(&mut self, limit: usize) -> Result<Option<RecordBatch>> {
+        loop {
+            let first = (0..self.open.len()).min_by_key(|i| self.open[*i].head());
+            let waiting = self.waiting.last().map(|plan| (plan.least, plan.number));
+            let head = first.map(|i| self.open[i].head());
+            // A file whose first instant may come before the head has to be opened first.
+            if waiting.is_some_and(|waiting| head.is_none_or(|head| waiting <= head)) {
+                if let Some(plan) = self.waiting.pop() {
+                    self.open.extend(Cursor::open(plan)?);
+                }
+                continue;
+            }
+            let Some(first) = first else { return Ok(None) };
+            let others = (0..self.open.len()).filter(|i| *i != first);
+            let bound = others.map(|i| self.open[i].head()).chain(waiting).min();
+            let (part, over) = self.open[first].take(bound, limit)?;
+            if over {
+                self.open.swap_remove(first);
+            }
+            if part.num_rows() > 0 {
+                return Ok(Some(part));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Reader for Ordered {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        self.next_batch()
+    }
+}

@@ -1,0 +1,40 @@
+//! Recordings: a table's arrivals, kept for good in
+//! `<path>/<table>/job=<id>/shard=<n>/date=YYYY-MM-DD/*.parquet`.
+
+use std::path::Path;
+
+use arrow::datatypes::SchemaRef;
+use engine::stream::ARRIVED_AT;
+use engine::{Error, Result, Sink};
+
+use super::Compression;
+use super::layout::{Layout, file_name};
+use super::sink::{ParquetSink, Setup};
+use crate::Owner;
+
+/// A sink for the rows of a recording (see [`engine::intake::recording`]), in the order of
+/// `_arrived_at`, whose day (UTC) is the folder. It rolls and publishes as the connector
+/// `parquet` does by default.
+pub fn recorder(
+    path: &Path,
+    table: &str,
+    owner: &Owner,
+    schema: &SchemaRef,
+) -> Result<Box<dyn Sink>> {
+    let date = schema.index_of(ARRIVED_AT).map_err(|_| {
+        Error::internal(format!(
+            "the recording of table '{table}' has no column '{ARRIVED_AT}'"
+        ))
+    })?;
+    let job = file_name(&owner.job);
+    let root = path.join(file_name(table)).join(format!("job={job}"));
+    let root = root.join(format!("shard={}", owner.shard));
+    let setup = Setup {
+        layout: Layout::new(root, owner),
+        date: Some(date),
+        size: None,
+        interval: None,
+        compression: Compression::Zstd,
+    };
+    Ok(Box::new(ParquetSink::build(schema, setup)?))
+}

@@ -1,0 +1,128 @@
+//! One growing Parquet file.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use engine::{Error, Result};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::basic::{Compression as Codec, Encoding, Type, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+use super::Compression;
+use super::layout::unwritable;
+
+/// Rows of a row group.
+const ROW_GROUP: usize = 128 * 1024;
+
+/// How files are written: texts by dictionary, floats split by byte, whole numbers and instants
+/// by their differences.
+pub(super) fn properties(schema: &SchemaRef, compression: Compression) -> Result<WriterProperties> {
+    let codec = match compression {
+        Compression::Zstd => Codec::ZSTD(ZstdLevel::default()),
+        Compression::Lz4 => Codec::LZ4_RAW,
+        Compression::Snappy => Codec::SNAPPY,
+        Compression::None => Codec::UNCOMPRESSED,
+    };
+    let mut builder = WriterProperties::builder()
+        .set_created_by("millstream".to_owned())
+        .set_compression(codec)
+        .set_max_row_group_row_count(Some(ROW_GROUP));
+    let columns = ArrowSchemaConverter::new()
+        .convert(schema)
+        .map_err(|e| Error::invalid("a column has a type that Parquet cannot hold").caused_by(e))?;
+    for column in columns.columns() {
+        let encoding = match column.physical_type() {
+            Type::FLOAT | Type::DOUBLE => Encoding::BYTE_STREAM_SPLIT,
+            Type::INT32 | Type::INT64 => Encoding::DELTA_BINARY_PACKED,
+            _ => continue,
+        };
+        builder = builder
+            .set_column_dictionary_enabled(column.path().clone(), false)
+            .set_column_encoding(column.path().clone(), encoding);
+    }
+    Ok(builder.build())
+}
+
+/// A file under its temporary name; dropped unfinished, it is removed.
+#[derive(Debug)]
+pub(super) struct Writer {
+    path: PathBuf,
+    writer: Option<ArrowWriter<File>>,
+}
+
+impl Writer {
+    pub(super) fn create(
+        path: PathBuf,
+        schema: &SchemaRef,
+        properties: &WriterProperties,
+    ) -> Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
+        let file = File::create(&path).map_err(|e| unwritable(&path, e))?;
+        let writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties.clone()));
+        let writer = writer.map_err(|e| failed(&path, e))?;
+        Ok(Self {
+            path,
+            writer: Some(writer),
+        })
+    }
+
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        let Some(writer) = &mut self.writer else {
+            return Err(Error::internal("a finished file is written"));
+        };
+        writer.write(rows).map_err(|e| failed(&self.path, e))
+    }
+
+    /// About how large the file would be if it ended now.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = |writer: &ArrowWriter<File>| writer.bytes_written() + writer.in_progress_size();
+        self.writer
+            .as_ref()
+            .map_or(0, |writer| bytes(writer) as u64)
+    }
+
+    /// Completes the file and makes it durable under its temporary name.
+    pub(super) fn finish(mut self) -> Result<PathBuf> {
+        if let Some(writer) = self.writer.take() {
+            let file = writer.into_inner().and_then(|file| Ok(file.sync_all()?));
+            if let Err(error) = file {
+                let failure = failed(&self.path, error);
+                remove(&self.path);
+                return Err(failure);
+            }
+        }
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.writer.take().is_some() {
+            remove(&self.path);
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::debug!(%error, path = %path.display(), "a temporary file stays");
+    }
+}
+
+fn failed(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+            Ok(error) => unwritable(path, *error),
+            Err(cause) => {
+                Error::internal(format!("'{}' cannot be written", path.display())).caused_by(cause)
+            }
+        },
+        other => {
+            Error::internal(format!("'{}' cannot be written", path.display())).caused_by(other)
+        }
+    }
+}
