@@ -1,0 +1,370 @@
+//! Plain SQL over files: DataFusion executes, with the functions that streams have.
+//!
+//! `FROM 'bars.parquet'` reads a file, a folder or a glob; system tables are folders of Parquet
+//! given by name.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{DataFusionError, SchemaError, TableReference};
+use datafusion::datasource::MemTable;
+use datafusion::datasource::file_format::options::{
+    CsvReadOptions, JsonReadOptions, ParquetReadOptions, ReadOptions,
+};
+use datafusion::datasource::listing::{ListingOptions, ListingTableUrl};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as PlannedStatement;
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{
+    FunctionArg, FunctionArgExpr, TableFactor, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use engine::ErrorKind;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use crate::check;
+use crate::error::{Error, Result};
+use crate::functions;
+use crate::script;
+use crate::session;
+use crate::statement::{self, StatementKind};
+
+/// A place for batch queries: files by path, and tables by name.
+pub struct Batch {
+    context: SessionContext,
+    folders: BTreeMap<String, PathBuf>,
+    known: Vec<String>,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch")
+            .field("known", &self.known)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The rows of a query, as they are computed.
+pub struct Rows {
+    /// Their columns.
+    pub schema: SchemaRef,
+    /// The rows; an error ends them.
+    pub batches: BoxStream<'static, Result<RecordBatch, Error>>,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Batch {
+    /// A place whose queries hold at most `memory_bytes`; sorts and groups beyond that are
+    /// spilled to the temporary folder or fail.
+    pub fn new(memory_bytes: usize) -> Result<Self> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_limit(memory_bytes, 1.0)
+            .build_arc();
+        let mut config = session::config();
+        let execution = &mut config.options_mut().execution;
+        execution.listing_table_ignore_subdirectory = false;
+        execution.parquet.schema_force_view_types = false;
+        let internal = |error| vec![explain(&error, Span::empty())];
+        let context = SessionContext::new_with_config_rt(config, runtime.map_err(internal)?);
+        functions::register(&context).map_err(internal)?;
+        Ok(Self {
+            context,
+            folders: BTreeMap::new(),
+            known: vec![],
+        })
+    }
+
+    /// Makes a folder of Parquet readable by name, as `trades$late`. It may be empty or missing
+    /// until a query names it.
+    pub fn add_folder(&mut self, name: &str, folder: PathBuf) {
+        self.folders.insert(name.to_owned(), folder);
+        self.known.push(name.to_owned());
+    }
+
+    /// Makes rows readable by name.
+    pub fn add_rows(
+        &mut self,
+        name: &str,
+        schema: SchemaRef,
+        rows: Vec<RecordBatch>,
+    ) -> Result<()> {
+        let table = MemTable::try_new(schema, vec![rows]);
+        let table = table.and_then(|table| {
+            self.context
+                .register_table(TableReference::bare(name), Arc::new(table))
+        });
+        table.map_err(|error| vec![explain(&error, Span::empty())])?;
+        self.known.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Runs one query.
+    pub async fn query(&self, text: &str) -> Result<Rows> {
+        let mut statements = statement::parse(text)?;
+        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
+            let error = Error::invalid("the text is not one query", Span::empty());
+            return Err(vec![error.hint("write one SELECT")]);
+        };
+        let span = statement.span;
+        let StatementKind::Query(mut query) = statement.kind else {
+            let error = Error::invalid("this is not a query", span);
+            return Err(vec![
+                error.hint("write SELECT …; scripts are for `millstream run`"),
+            ]);
+        };
+        self.register(&query, text).await?;
+        let _ = query.visit(&mut Visible);
+        let failed = |error: DataFusionError| vec![explain(&error, span)];
+        let statement = PlannedStatement::Statement(Box::new(ast::Statement::Query(query)));
+        let plan = self
+            .context
+            .state()
+            .statement_to_plan(statement)
+            .await
+            .map_err(failed)?;
+        let frame = self
+            .context
+            .execute_logical_plan(plan)
+            .await
+            .map_err(failed)?;
+        let stream = frame.execute_stream().await.map_err(failed)?;
+        let schema = stream.schema();
+        let batches = stream.map(move |batch| batch.map_err(|error| explain(&error, span)));
+        Ok(Rows {
+            schema,
+            batches: batches.boxed(),
+        })
+    }
+
+    /// Makes the files and folders that a query names readable.
+    async fn register(&self, query: &ast::Query, text: &str) -> Result<()> {
+        let mut errors = vec![];
+        for ident in script::names(query) {
+            let quoted = ident.quote_style == Some('\'');
+            let name = if quoted {
+                ident.value.clone()
+            } else {
+                crate::catalog::normalised(&ident)
+            };
+            let path = if quoted {
+                Some(PathBuf::from(&name))
+            } else {
+                self.folders.get(&name).cloned()
+            };
+            let done = match path {
+                Some(path) => self.register_path(&name, &path).await,
+                None if self.known.contains(&name) => Ok(()),
+                None => {
+                    let known = self.known.iter().map(String::as_str);
+                    let error = Error::unknown("table", &name, ident.span, known);
+                    let hint = error.hint.is_none();
+                    Err(if hint {
+                        error.hint("write a file: FROM 'bars.parquet'")
+                    } else {
+                        error
+                    })
+                }
+            };
+            let place = if ident.span == Span::empty() {
+                statement::place_of(text, &ident.value)
+            } else {
+                ident.span
+            };
+            errors.extend(done.err().map(|error| Error {
+                span: place,
+                ..error
+            }));
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    }
+
+    async fn register_path(&self, name: &str, path: &Path) -> Result<(), Error> {
+        let reference = TableReference::bare(name);
+        let failed = |error: DataFusionError| explain(&error, Span::empty());
+        if self
+            .context
+            .table_exist(reference.clone())
+            .map_err(failed)?
+        {
+            return Ok(());
+        }
+        let extension = extension(name, path)?;
+        let (config, tables) = (
+            self.context.copied_config(),
+            self.context.copied_table_options(),
+        );
+        let options = match extension.as_str() {
+            "parquet" => ParquetReadOptions::default().to_listing_options(&config, tables),
+            "csv" => CsvReadOptions::default().to_listing_options(&config, tables),
+            other => JsonReadOptions::default()
+                .file_extension(other)
+                .to_listing_options(&config, tables),
+        };
+        let mut url = path.to_string_lossy().into_owned();
+        if path.is_dir() && !url.ends_with('/') {
+            url.push('/');
+        }
+        let options = if path.is_dir() {
+            self.partitioned(options, &url).await?
+        } else {
+            options
+        };
+        let table = self
+            .context
+            .register_listing_table(reference, &url, options, None, None);
+        table.await.map_err(failed)
+    }
+
+    /// Folders named `key=value` are columns, unless the files hold columns of that name.
+    async fn partitioned(
+        &self,
+        options: ListingOptions,
+        url: &str,
+    ) -> Result<ListingOptions, Error> {
+        let failed = |error: DataFusionError| explain(&error, Span::empty());
+        let (state, url) = (
+            self.context.state(),
+            ListingTableUrl::parse(url).map_err(failed)?,
+        );
+        let keys = options
+            .infer_partitions(&state, &url)
+            .await
+            .map_err(failed)?;
+        let schema = options.infer_schema(&state, &url).await.map_err(failed)?;
+        if keys.iter().any(|key| schema.field_with_name(key).is_ok()) {
+            return Ok(options);
+        }
+        let columns = keys.into_iter().map(|key| (key, DataType::Utf8)).collect();
+        Ok(options.with_table_partition_cols(columns))
+    }
+}
+
+/// Writes `TUMBLE(t, …)` as `TUMBLE((SELECT * FROM t), …)`: DataFusion looks tables up by the
+/// FROM clauses that it sees before it plans.
+struct Visible;
+
+impl VisitorMut for Visible {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            args: Some(arguments),
+            ..
+        } = factor
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) =
+                arguments.args.first_mut()
+            && let ast::Expr::Identifier(name) = first
+            && let Some(whole) = statement::whole(name)
+        {
+            *first = ast::Expr::Subquery(whole);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// What a path holds, by the name of the file, or of the first file in the folder.
+fn extension(name: &str, path: &Path) -> Result<String, Error> {
+    let glob = path.to_string_lossy().contains(['*', '?', '[']);
+    if !glob && !path.exists() {
+        let message = format!("no file or folder is called '{}'", path.display());
+        let error = Error {
+            kind: ErrorKind::NotFound,
+            ..Error::invalid(message, Span::empty())
+        };
+        let system = name.contains('$');
+        return Err(if system {
+            error.hint("the table has no rows yet")
+        } else {
+            error
+        });
+    }
+    let known = |path: &Path| {
+        let extension = path.extension()?.to_str()?.to_lowercase();
+        ["parquet", "csv", "json", "jsonl", "ndjson"]
+            .contains(&extension.as_str())
+            .then_some(extension)
+    };
+    let found = if path.is_dir() {
+        first_file(path, &known)
+    } else {
+        known(path)
+    };
+    found.ok_or_else(|| {
+        let message = format!("'{}' holds nothing that can be read", path.display());
+        Error::invalid(message, Span::empty()).hint("files end in .parquet, .csv or .json")
+    })
+}
+
+/// What `known` says of the first file that it knows, by name, depth first.
+fn first_file(folder: &Path, known: &impl Fn(&Path) -> Option<String>) -> Option<String> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    paths.sort();
+    paths.iter().find_map(|path| {
+        if path.is_dir() {
+            first_file(path, known)
+        } else {
+            known(path)
+        }
+    })
+}
+
+/// DataFusion's error in our form, with its place where it tells one.
+fn explain(error: &DataFusionError, span: Span) -> Error {
+    let root = error.find_root();
+    let place = error.diagnostic().and_then(|diagnostic| diagnostic.span);
+    let span = place.map_or(span, |place| check::tokenizer_span(&place));
+    if let DataFusionError::SchemaError(schema, _) = root
+        && let SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } = schema.as_ref()
+    {
+        let place = field
+            .spans()
+            .first()
+            .map_or(span, |place| check::tokenizer_span(&place));
+        let known = valid_fields.iter().map(|column| column.name.as_str());
+        return Error::unknown("column", &field.name, place, known);
+    }
+    let kind = match root {
+        DataFusionError::ResourcesExhausted(_)
+        | DataFusionError::IoError(_)
+        | DataFusionError::ObjectStore(_) => ErrorKind::Unavailable,
+        DataFusionError::Internal(_) => ErrorKind::Internal,
+        _ => ErrorKind::Invalid,
+    };
+    let text = root.strip_backtrace();
+    let class =
+        |class: &&str| class.to_lowercase().contains("error") || class.contains("not implem");
+    let message = match text.split_once(": ") {
+        Some((first, rest)) if class(&first) => rest,
+        _ => text.as_str(),
+    };
+    Error {
+        kind,
+        ..Error::invalid(message.trim_end_matches('.'), span)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use arrow::array::{ArrayRef, Float64Array, StringArray};
+use arrow::util::pretty::pretty_format_batches;
+use futures::TryStreamExt;
+
+use super::*;
+
+const CSV: &str = "symbol,ts,price,volume\nA,2024-01-01T09:30:05,10,1\nA,2024-01-01T09:30:40,12,3\n\
+                   B,2024-01-01T09:30:41,5,1\nA,2024-01-01T09:31:00,7,1\n";
+
+async fn rows(batch: &Batch, text: &str) -> Result<String> {
+    let rows = batch
+        .query(text)
+        .await?
+        .batches
+        .try_collect::<Vec<_>>()
+        .await;
+    let rows = rows.map_err(|error| vec![error])?;
+    Ok(pretty_format_batches(&rows).unwrap().to_string())
+}
+
+async fn error(batch: &Batch, text: &str) -> String {
+    let errors = rows(batch, text).await.unwrap_err();
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn batch() -> Batch {
+    Batch::new(64 << 20).unwrap()
+}
+
+#[tokio::test]
+async fn files_folders_and_globs() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    std::fs::create_dir_all(folder.path().join("bars/date=2024-01-01")).unwrap();
+    std::fs::write(folder.path().join("bars/date=2024-01-01/a.csv"), CSV).unwrap();
+    std::fs::write(folder.path().join("one.csv"), CSV).unwrap();
+    std::fs::write(folder.path().join("one.json"), "{\"a\": 1}\n{\"a\": 2}\n").unwrap();
+    for (from, count) in [
+        ("one.csv", 4),
+        ("one.json", 2),
+        ("bars", 4),
+        ("bars/", 4),
+        ("on*.csv", 4),
+    ] {
+        let text = format!("SELECT COUNT(*) AS n FROM '{root}/{from}'");
+        let found = rows(&batch(), &text).await.unwrap();
+        assert!(found.contains(&format!("| {count} |")), "{from}: {found}");
+    }
+    let text = format!("SELECT DISTINCT date FROM '{root}/bars'");
+    assert!(rows(&batch(), &text).await.unwrap().contains("2024-01-01"));
+}
+
+#[tokio::test]
+async fn our_functions_over_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trades.csv");
+    std::fs::write(&file, CSV).unwrap();
+    let file = file.to_str().unwrap();
+    let text = format!(
+        "SELECT symbol, sma(price, 2) OVER (w ROWS UNBOUNDED PRECEDING) AS x FROM '{file}'
+         WINDOW w AS (PARTITION BY symbol ORDER BY ts) ORDER BY symbol, x"
+    );
+    let found = rows(&batch(), &text).await.unwrap();
+    assert!(
+        found.contains("| A      | 9.5  |") && found.contains("| A      | 11.0 |"),
+        "{found}"
+    );
+    let text = format!(
+        "SELECT symbol, SUM(price * volume) * 1.0 / SUM(volume) AS vwap, COUNT(*) AS n
+         FROM TUMBLE((SELECT symbol, price, volume, CAST(ts AS TIMESTAMP) AS ts FROM '{file}'),
+                     ts, INTERVAL '1' MINUTE)
+         GROUP BY symbol, window_start, window_end ORDER BY symbol, window_start"
+    );
+    let found = rows(&batch(), &text).await.unwrap();
+    assert!(found.contains("| A      | 11.5 | 2 |"), "{found}");
+}
+
+#[tokio::test]
+async fn tables_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut batch = batch();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("s", Arc::new(StringArray::from(vec!["A", "B"]))),
+        ("p", Arc::new(Float64Array::from(vec![1.0, 2.0]))),
+    ];
+    let table = RecordBatch::try_from_iter(columns).unwrap();
+    batch.add_rows("t", table.schema(), vec![table]).unwrap();
+    batch.add_folder("t$late", folder.path().join("late"));
+    assert!(
+        rows(&batch, "SELECT SUM(p) FROM t")
+            .await
+            .unwrap()
+            .contains("3.0")
+    );
+    let missing = error(&batch, "SELECT * FROM t$late").await;
+    assert!(
+        missing.starts_with("line 1, column 15: ") && missing.ends_with("no rows yet"),
+        "{missing}"
+    );
+    std::fs::create_dir_all(folder.path().join("late")).unwrap();
+    std::fs::write(folder.path().join("late/a.csv"), CSV).unwrap();
+    assert!(
+        rows(&batch, "SELECT COUNT(*) FROM t$late")
+            .await
+            .unwrap()
+            .contains("| 4 ")
+    );
+}
+
+#[tokio::test]
+async fn errors_have_their_place() {
+    let mut batch = batch();
+    let columns: Vec<(&str, ArrayRef)> = vec![("price", Arc::new(Float64Array::from(vec![1.0])))];
+    let table = RecordBatch::try_from_iter(columns).unwrap();
+    batch
+        .add_rows("trades", table.schema(), vec![table])
+        .unwrap();
+    for (text, expected) in [
+        (
+            "SELECT prce\nFROM trades",
+            "line 1, column 8: no column is called 'prce'; did you mean 'price'?",
+        ),
+        (
+            "SELECT *\nFROM trade",
+            "line 2, column 6: no table is called 'trade'; did you mean 'trades'?",
+        ),
+        (
+            "SELECT * FROM 'no.csv'",
+            "line 1, column 15: no file or folder is called 'no.csv'",
+        ),
+        (
+            "SELECT * FROM '/etc/hostname'",
+            "line 1, column 15: '/etc/hostname' holds nothing that can be \
+          read; files end in .parquet, .csv or .json",
+        ),
+        (
+            "INSERT INTO t SELECT 1",
+            "line 1, column 1: this is not a query; write SELECT …; scripts are \
+          for `millstream run`",
+        ),
+        (
+            "SELECT 1; SELECT 2",
+            "the text is not one query; write one SELECT",
+        ),
+        ("", "the text is not one query; write one SELECT"),
+    ] {
+        assert_eq!(error(&batch, text).await, expected, "{text}");
+    }
+}

@@ -1,0 +1,376 @@
+//! Streamable or not: what is refused, where it stands, why, and what to write instead.
+//!
+//! What the text alone shows is refused before DataFusion sees it, since its plans keep the
+//! places of columns only; what needs types or the meaning of a column is refused by `compile`.
+
+mod explain;
+
+use std::ops::ControlFlow;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DataFusionError, Result as PlanResult, plan_datafusion_err};
+use datafusion::logical_expr::{Expr, Volatility};
+use datafusion::sql::sqlparser::ast::{
+    self, Distinct, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, WindowFrameBound,
+    WindowFrameUnits, WindowSpec, WindowType,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use crate::error::{Error, Result};
+use crate::functions::{indicator, time::NOW};
+
+pub(crate) use explain::{explain, tokenizer_span};
+
+/// Refuses what no stream can do; all errors of the query at once.
+pub(crate) fn query(query: &Query) -> Result<()> {
+    let mut check = Check::default();
+    let _ = query.visit(&mut check);
+    if check.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(check.errors)
+    }
+}
+
+/// Refuses what no computed column can be.
+pub(crate) fn expression(expr: &ast::Expr) -> Result<()> {
+    let mut check = Check::default();
+    let _ = expr.visit(&mut check);
+    if check.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(check.errors)
+    }
+}
+
+/// Puts the arrival time's column where `now()` and its like are called; refuses functions that
+/// do not follow from the row.
+pub(crate) fn arrival(expr: Expr, column: Option<&str>) -> PlanResult<Expr> {
+    let replaced = expr.transform_up(|expr| {
+        let Expr::ScalarFunction(function) = &expr else {
+            return Ok(Transformed::no(expr));
+        };
+        let name = function.func.name();
+        if name == NOW {
+            let column = column.ok_or_else(|| {
+                plan_datafusion_err!(
+                    "now() is a row's arrival time, and a row of an aggregate did not arrive; \
+                     use window_end"
+                )
+            })?;
+            return Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
+                column,
+            ))));
+        }
+        if function.func.signature().volatility == Volatility::Volatile {
+            return Err(volatile(name));
+        }
+        Ok(Transformed::no(expr))
+    });
+    replaced.map(|replaced| replaced.data)
+}
+
+fn volatile(name: &str) -> DataFusionError {
+    plan_datafusion_err!(
+        "{name}() differs from call to call, so a replay would not repeat it; \
+         compute it before the row enters"
+    )
+}
+
+#[derive(Default)]
+struct Check {
+    errors: Vec<Error>,
+}
+
+impl Check {
+    fn refuse(&mut self, span: Span, message: impl Into<String>, hint: &str) {
+        self.errors.push(Error::invalid(message, span).hint(hint));
+    }
+
+    fn joins(&mut self, select: &Select) {
+        let hint = "joins of streams are not built yet; UNION ALL joins rows of one shape";
+        if let Some(second) = select.from.get(1) {
+            self.refuse(second.span(), "a join without a bound never ends", hint);
+        }
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            let what = match &join.join_operator {
+                JoinOperator::AsOf { .. } => "ASOF JOIN",
+                _ => "JOIN",
+            };
+            self.refuse(
+                join.relation.span(),
+                format!("{what} is not built yet"),
+                hint,
+            );
+        }
+    }
+
+    fn over(&mut self, function: &ast::Function, spec: &WindowSpec) {
+        let span = function.span();
+        if function.null_treatment == Some(ast::NullTreatment::IgnoreNulls) {
+            let hint = "leave it out, or filter with WHERE … IS NOT NULL";
+            self.refuse(span, "IGNORE NULLS is not built yet in OVER", hint);
+        }
+        if let FunctionArguments::List(list) = &function.args
+            && (list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct))
+        {
+            let hint = "count distinct values in a window of TUMBLE or HOP";
+            self.refuse(span, "DISTINCT does not run in OVER", hint);
+        }
+        match spec.order_by.as_slice() {
+            [] => {
+                let hint = "write ORDER BY and the watermark column or PROCTIME in OVER (…)";
+                self.refuse(
+                    span,
+                    "OVER without ORDER BY waits for the end of the stream",
+                    hint,
+                );
+            }
+            [by] => {
+                if by.options.asc == Some(false) {
+                    let hint = "order by time ascending";
+                    self.refuse(by.span(), "OVER runs forward in time, not DESC", hint);
+                }
+                if by.options.nulls_first == Some(true) || by.with_fill.is_some() {
+                    let hint = "leave it out: the time of a row is never NULL";
+                    self.refuse(by.span(), "NULLS FIRST has no meaning on a stream", hint);
+                }
+            }
+            [_, more, ..] => {
+                let hint = "order by the time column alone; ties go by partition and offset";
+                self.refuse(more.span(), "OVER orders by one time column", hint);
+            }
+        }
+        let Some(frame) = &spec.window_frame else {
+            return;
+        };
+        let name = function.name.to_string().to_lowercase();
+        if indicator::named(&name).is_some() {
+            let hint = "leave the frame out: the indicator's parameters say how far it looks back";
+            self.refuse(span, format!("{name} takes no frame"), hint);
+        }
+        if frame.units == WindowFrameUnits::Groups {
+            self.refuse(span, "GROUPS frames are not built yet", "use ROWS or RANGE");
+        }
+        for bound in [Some(&frame.start_bound), frame.end_bound.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if let WindowFrameBound::Following(_) = bound {
+                let hint = "end the frame with CURRENT ROW";
+                self.refuse(span, "a frame of FOLLOWING rows waits for the future", hint);
+            }
+        }
+    }
+
+    fn function(&mut self, function: &ast::Function) {
+        let name = function.name.to_string().to_lowercase();
+        match &function.over {
+            Some(WindowType::WindowSpec(spec)) => self.over(function, spec),
+            Some(WindowType::NamedWindow(window)) => {
+                let message = format!("no window is called '{window}'");
+                self.refuse(window.span, message, "define it with WINDOW … AS (…)");
+            }
+            None if indicator::named(&name).is_some() => {
+                let message = format!("{name} is a window function");
+                let hint = format!("write {name}(…) OVER (PARTITION BY … ORDER BY time)");
+                self.refuse(function.span(), message, &hint);
+            }
+            None => {}
+        }
+        if function.over.is_some()
+            && let FunctionArguments::List(list) = &function.args
+        {
+            self.errors
+                .extend(indicator::check(&name, &list.args, function.span()));
+        }
+        if !function.within_group.is_empty() {
+            let hint = "use avg, min, max, stddev or an indicator";
+            self.refuse(
+                function.span(),
+                format!("{name} WITHIN GROUP is not built yet"),
+                hint,
+            );
+        }
+        let instead = match name.as_str() {
+            "current_date" | "today" => "write CAST(now() AS DATE)",
+            "current_time" | "localtime" => "write CAST(now() AS TIME)",
+            "localtimestamp" => "write now(): all instants are UTC",
+            _ => return,
+        };
+        let message = format!("{name} is not the arrival time of a row");
+        self.refuse(function.span(), message, instead);
+    }
+}
+
+impl Visitor for Check {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let span = query.span();
+        if let Some(order) = &query.order_by {
+            let hint = "rows come in the order of time; leave it out, or sort what `query` reads";
+            self.refuse(
+                order.span(),
+                "ORDER BY waits for the end of the stream",
+                hint,
+            );
+        }
+        if query.limit_clause.is_some() || query.fetch.is_some() {
+            let hint = "leave it out, or filter with WHERE";
+            self.refuse(
+                span,
+                "LIMIT has no meaning on a stream that does not end",
+                hint,
+            );
+        }
+        if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
+            self.refuse(
+                with.span(),
+                "WITH RECURSIVE does not run on a stream",
+                "write WITH",
+            );
+        }
+        if !query.locks.is_empty() || !query.pipe_operators.is_empty() {
+            self.refuse(span, "this clause does not run on a stream", "leave it out");
+        }
+        self.set_expression(&query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        match &select.distinct {
+            None | Some(Distinct::All) => {}
+            Some(_) => {
+                let hint = "group by the columns in a window of TUMBLE or HOP";
+                self.refuse(select.span(), "DISTINCT remembers every row for ever", hint);
+            }
+        }
+        let modifiers = match &select.group_by {
+            GroupByExpr::All(_) => true,
+            GroupByExpr::Expressions(_, modifiers) => !modifiers.is_empty(),
+        };
+        if modifiers {
+            let hint = "name the columns to group by";
+            self.refuse(select.span(), "GROUP BY takes plain expressions", hint);
+        }
+        let unknown = select.top.is_some()
+            || select.into.is_some()
+            || select.prewhere.is_some()
+            || !select.lateral_views.is_empty()
+            || !select.connect_by.is_empty()
+            || !select.cluster_by.is_empty()
+            || !select.distribute_by.is_empty()
+            || !select.sort_by.is_empty();
+        if unknown {
+            self.refuse(
+                select.span(),
+                "this clause does not run on a stream",
+                "leave it out",
+            );
+        }
+        if select.from.is_empty() {
+            let hint = "read from a table";
+            self.refuse(select.span(), "a SELECT without FROM is no stream", hint);
+        }
+        self.joins(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let span = factor.span();
+        match factor {
+            TableFactor::Table {
+                version: Some(_), ..
+            } => {
+                let hint = "lookup joins are not built yet";
+                self.refuse(span, "FOR SYSTEM_TIME AS OF is not available", hint);
+            }
+            TableFactor::Table {
+                sample: Some(_), ..
+            } => {
+                self.refuse(span, "a sample would differ in a replay", "leave it out");
+            }
+            TableFactor::Derived { lateral: true, .. } => {
+                self.refuse(
+                    span,
+                    "LATERAL does not run on a stream",
+                    "write a sub-select",
+                );
+            }
+            TableFactor::Table { .. }
+            | TableFactor::Derived { .. }
+            | TableFactor::Function { .. }
+            | TableFactor::TableFunction { .. }
+            | TableFactor::NestedJoin { .. } => {}
+            TableFactor::MatchRecognize { .. } => {
+                let hint = "compare with LAG(…) OVER (…) meanwhile";
+                self.refuse(span, "MATCH_RECOGNIZE is not built yet", hint);
+            }
+            _ => self.refuse(
+                span,
+                "this relation does not run on a stream",
+                "read a table",
+            ),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        match expr {
+            ast::Expr::Function(function) => self.function(function),
+            ast::Expr::Subquery(_) | ast::Expr::InSubquery { .. } | ast::Expr::Exists { .. } => {
+                let hint = "joins of streams are not built yet; write the values out";
+                self.refuse(expr.span(), "a sub-select in an expression is a join", hint);
+            }
+            ast::Expr::IsDistinctFrom(_, right) | ast::Expr::IsNotDistinctFrom(_, right)
+                if matches!(
+                    right.as_ref(),
+                    ast::Expr::BinaryOp {
+                        op: ast::BinaryOperator::And | ast::BinaryOperator::Or,
+                        ..
+                    }
+                ) =>
+            {
+                // The parser takes all that follows for the right side.
+                let hint = "write (a IS DISTINCT FROM b) AND …, with the parentheses";
+                self.refuse(
+                    right.span(),
+                    "IS DISTINCT FROM ends where is not clear",
+                    hint,
+                );
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Check {
+    fn set_expression(&mut self, body: &SetExpr) {
+        match body {
+            SetExpr::Select(_) | SetExpr::Query(_) => {}
+            SetExpr::SetOperation {
+                op,
+                set_quantifier,
+                left,
+                right,
+            } => {
+                if *op != SetOperator::Union {
+                    let message = format!("{op} remembers every row for ever");
+                    self.refuse(right.span(), message, "use UNION ALL");
+                } else if *set_quantifier != SetQuantifier::All {
+                    let hint = "write UNION ALL";
+                    self.refuse(right.span(), "UNION remembers every row for ever", hint);
+                }
+                self.set_expression(left);
+                self.set_expression(right);
+            }
+            other => {
+                let hint = "read from a table; a bounded one is a Parquet file";
+                self.refuse(other.span(), "this is no stream", hint);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! DataFusion's errors in our words: a place, the nearest known name, no class of error.
+
+use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::logical_expr::Volatility;
+use datafusion::logical_expr::planner::ContextProvider;
+use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+
+use crate::adapt::unclassed;
+use crate::error::Error;
+use crate::functions::time::NOW;
+use crate::session::Session;
+
+/// What is wrong, with `whole` as the place where DataFusion knows none.
+pub(crate) fn explain(error: &DataFusionError, whole: Span, session: &Session<'_>) -> Vec<Error> {
+    if let DataFusionError::Collection(errors) = error {
+        let mut all: Vec<Error> = vec![];
+        for one in errors
+            .iter()
+            .flat_map(|error| explain(error, whole, session))
+        {
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+        return all;
+    }
+    let diagnostic = error.diagnostic();
+    let place = diagnostic.and_then(|diagnostic| diagnostic.span);
+    let place = place.map_or(whole, |span| tokenizer_span(&span));
+    let text = diagnostic.map(|diagnostic| diagnostic.message.as_str());
+    vec![match error.find_root() {
+        DataFusionError::SchemaError(schema, _) => schema_error(schema, place),
+        root => {
+            let plain = root.strip_backtrace();
+            let plain = unclassed(&plain);
+            named(text.unwrap_or(plain), place, session)
+        }
+    }]
+}
+
+/// A place of DataFusion's as one of sqlparser's.
+pub(crate) fn tokenizer_span(span: &datafusion::common::Span) -> Span {
+    let place = |at: &datafusion::common::Location| Location::new(at.line, at.column);
+    Span::new(place(&span.start), place(&span.end))
+}
+
+fn schema_error(error: &SchemaError, place: Span) -> Error {
+    let at = |column: &datafusion::common::Column| {
+        column
+            .spans()
+            .first()
+            .map_or(place, |span| tokenizer_span(&span))
+    };
+    match error {
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => {
+            let mut known: Vec<&str> = vec![];
+            for column in valid_fields {
+                if !known.contains(&column.name.as_str()) {
+                    known.push(&column.name);
+                }
+            }
+            Error::unknown("column", &field.name, at(field), known)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let message = format!("column '{}' is in more than one relation", field.name);
+            Error::invalid(message, at(field)).hint("put the relation's name before it")
+        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
+            let message = format!("two columns are called '{name}'");
+            Error::invalid(message, place).hint("rename one with AS")
+        }
+    }
+}
+
+/// Text between the first pair of quotes.
+fn quoted(text: &str) -> Option<&str> {
+    text.split('\'').nth(1)
+}
+
+fn named(text: &str, place: Span, session: &Session<'_>) -> Error {
+    let missing_table = text.starts_with("table '") || text.starts_with("no table is called");
+    match quoted(text) {
+        Some(name) if missing_table => {
+            return Error::unknown("table", name, place, session.relations());
+        }
+        Some(name) if text.starts_with("Invalid function") => {
+            let functions = session.state.scalar_functions().values();
+            let steady = functions.filter(|f| f.signature().volatility != Volatility::Volatile);
+            let mut known: Vec<String> = steady.map(|f| f.name().to_owned()).collect();
+            known.push(NOW.to_owned());
+            known.extend(session.udaf_names());
+            known.extend(session.udwf_names());
+            known.sort_unstable();
+            known.dedup();
+            if known.iter().any(|known| known == name) {
+                let message = format!("{name} is a window function");
+                let hint = format!("write {name}(…) OVER (PARTITION BY … ORDER BY time)");
+                return Error::invalid(message, place).hint(hint);
+            }
+            return Error::unknown("function", name, place, known.iter().map(String::as_str));
+        }
+        _ => {}
+    }
+    let text = text.trim_end_matches('.');
+    let (message, hint) = match text.split_once("; ") {
+        Some((message, hint)) => (message, Some(hint)),
+        None => (text, None),
+    };
+    let error = Error::invalid(lower(message), place);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// A lower first letter, unless the first word is an abbreviation.
+fn lower(message: &str) -> String {
+    let mut letters = message.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => message.to_owned(),
+    }
+}

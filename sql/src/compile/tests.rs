@@ -1,0 +1,128 @@
+//! Shapes of graphs and refusals; what the graphs compute is in the golden files.
+
+use super::compile;
+use crate::catalog::Overrides;
+use crate::script::Script;
+
+const TABLES: &str = "CREATE TABLE t (s STRING, p DOUBLE, v BIGINT, ts TIMESTAMP(9), \
+     at AS PROCTIME(), WATERMARK FOR ts AS ts) WITH ('connector' = 'memory');\n\
+     CREATE TABLE o (s STRING, x DOUBLE) WITH ('connector' = 'memory');\n";
+
+fn compiled(inserts: &str) -> Result<String, Vec<String>> {
+    let script = Script::parse(&format!("{TABLES}{inserts}"), &Overrides::default());
+    let script = script.unwrap();
+    let graph = compile(&script.catalog, &script.inserts);
+    let texts = |errors: Vec<crate::Error>| errors.iter().map(ToString::to_string).collect();
+    graph.map(|graph| graph.to_string()).map_err(texts)
+}
+
+fn graph(inserts: &str) -> String {
+    compiled(inserts).unwrap()
+}
+
+fn refused(inserts: &str) -> String {
+    compiled(inserts).unwrap_err().join("\n")
+}
+
+fn count(text: &str, part: &str) -> usize {
+    text.matches(part).count()
+}
+
+#[test]
+fn proctime_runs_without_order_and_event_time_with_one() {
+    let over = |time| {
+        let by = format!("(PARTITION BY s ORDER BY {time} ROWS 1 PRECEDING)");
+        graph(&format!("INSERT INTO o SELECT s, SUM(p) OVER {by} FROM t"))
+    };
+    assert_eq!(count(&over("at"), "Order:"), 0);
+    assert_eq!(count(&over("ts"), "Order:"), 1);
+}
+
+#[test]
+fn equal_functions_run_once_and_a_chain_keyed_alike_hashes_once() {
+    let text = graph(
+        "INSERT INTO o SELECT s, SUM(d) OVER w FROM (SELECT s, ts, p - LAG(p) OVER w + \
+         LAG(p) OVER w AS d FROM t WINDOW w AS (PARTITION BY s ORDER BY ts)) \
+         WINDOW w AS (PARTITION BY s ORDER BY ts ROWS 3 PRECEDING)",
+    );
+    assert_eq!(count(&text, "lag[1]"), 1, "{text}");
+    assert_eq!(count(&text, "Key:"), 1, "{text}");
+    assert_eq!(count(&text, "Order:"), 1, "{text}");
+}
+
+#[test]
+fn integers_are_averaged_without_a_cast() {
+    let text = graph(
+        "INSERT INTO o SELECT s, AVG(v) OVER (PARTITION BY s ORDER BY at ROWS 9 PRECEDING) FROM t",
+    );
+    assert!(text.contains("avg[rows 9 preceding](v)"), "{text}");
+}
+
+#[test]
+fn a_default_frame_waits_for_peers_in_event_time_alone() {
+    let over = |time| {
+        graph(&format!(
+            "INSERT INTO o SELECT s, SUM(p) OVER (PARTITION BY s ORDER BY {time}) FROM t"
+        ))
+    };
+    assert!(over("at").contains("at once"));
+    assert!(!over("ts").contains("at once"));
+}
+
+#[test]
+fn time_is_lost_by_a_computation_and_kept_by_an_alias() {
+    let over = "(PARTITION BY s ORDER BY z ROWS 1 PRECEDING)";
+    let select = |z| {
+        compiled(&format!(
+            "INSERT INTO o SELECT s, SUM(p) OVER {over} FROM (SELECT s, p, {z} AS z FROM t)"
+        ))
+    };
+    assert!(select("ts").is_ok());
+    let wrong = select("ts + INTERVAL '1' SECOND").unwrap_err().join("\n");
+    assert!(
+        wrong.starts_with("line 3, column ") && wrong.contains("not the time"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn what_is_refused_says_where_and_what_instead() {
+    let cases = [
+        ("SELECT s, SUM(p) FROM t GROUP BY s", "TUMBLE"),
+        (
+            "SELECT s, rsi(p, 0) OVER (PARTITION BY s ORDER BY ts) FROM t",
+            "from 2 to",
+        ),
+        ("SELECT s, random() FROM t", "replay"),
+        (
+            "SELECT s, LEAD(p) OVER (PARTITION BY s ORDER BY ts) FROM t",
+            "lead",
+        ),
+        ("SELECT s, p FROM t ORDER BY p", "leave it out"),
+        ("SELECT s, s FROM t", "CAST"),
+        ("SELECT s FROM t", "takes s, x"),
+    ];
+    for (select, part) in cases {
+        let error = refused(&format!("INSERT INTO o {select}"));
+        assert!(error.starts_with("line 3, column "), "{select}: {error}");
+        assert!(error.contains(part), "{select}: {error}");
+    }
+}
+
+#[test]
+fn all_inserts_are_checked_at_once() {
+    let wrong = compiled("INSERT INTO o SELECT s, q FROM t;\nINSERT INTO o SELECT s, p FROM u");
+    assert_eq!(wrong.unwrap_err().len(), 2);
+}
+
+#[test]
+fn literals_of_two_types_are_two_steps() {
+    let text = graph(
+        "INSERT INTO o SELECT s, CASE WHEN p > 1 THEN 1 ELSE 0 END FROM t;\n\
+         INSERT INTO o SELECT s, CASE WHEN p > 1 THEN 1.0 ELSE 0.0 END FROM t",
+    );
+    assert!(
+        text.contains("Int64(1)") && text.contains("Float64(1)"),
+        "{text}"
+    );
+}

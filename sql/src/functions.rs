@@ -1,0 +1,52 @@
+//! What our SQL has beyond DataFusion's functions, for streams and for batch queries alike.
+
+pub mod indicator;
+pub(crate) mod time;
+pub(crate) mod window;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
+use datafusion::logical_expr::{Expr, GetFieldAccess};
+use datafusion::prelude::SessionContext;
+
+pub(crate) use window::Lowering;
+
+/// Adds the indicators, TUMBLE and HOP, and field access to a session for batch queries.
+pub fn register(context: &SessionContext) -> Result<()> {
+    register_in(&mut context.state_ref().write(), Lowering::Projection)
+}
+
+pub(crate) fn register_in(state: &mut SessionState, lowering: Lowering) -> Result<()> {
+    for function in indicator::all() {
+        state.register_udwf(Arc::new(function))?;
+    }
+    state.register_expr_planner(Arc::new(FieldAccess))?;
+    state.register_relation_planner(Arc::new(window::Windows { lowering }))
+}
+
+/// `macd(close, 12, 26, 9)['hist']`: DataFusion leaves it to a crate we do without.
+#[derive(Debug)]
+struct FieldAccess;
+
+impl ExprPlanner for FieldAccess {
+    fn plan_field_access(
+        &self,
+        access: RawFieldAccessExpr,
+        _: &datafusion::common::DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        Ok(match access.field_access {
+            GetFieldAccess::NamedStructField { name } => {
+                PlannerResult::Planned(field(access.expr, name))
+            }
+            _ => PlannerResult::Original(access),
+        })
+    }
+}
+
+fn field(expr: Expr, name: datafusion::common::ScalarValue) -> Expr {
+    get_field(expr, name)
+}

@@ -1,0 +1,288 @@
+//! A script as a whole: what it declares, what it inserts, what it sets.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, Ident, Query, TableFactor, Visit, Visitor,
+};
+
+use crate::catalog::{Catalog, Overrides, normalised, parse_duration};
+use crate::error::{Error, Result};
+use crate::statement::{self, Insert, Spanned, Statement, StatementKind};
+
+/// A job's text, read.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// Its tables and views.
+    pub catalog: Catalog,
+    /// What it computes, in order.
+    pub inserts: Vec<Insert>,
+    /// What it only asks to be explained.
+    pub explained: Vec<Insert>,
+    /// What it sets.
+    pub settings: Settings,
+}
+
+/// The keys of `SET`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `commit.interval`: how often results become final.
+    pub commit_interval: Option<Duration>,
+    /// `pipeline.name`: the job's name.
+    pub name: Option<String>,
+}
+
+/// The keys of `SET`, Flink's among them.
+const KEYS: [&str; 5] = [
+    "commit.interval",
+    "checkpoint.interval",
+    "execution.checkpointing.interval",
+    "job.name",
+    "pipeline.name",
+];
+
+impl Script {
+    /// Reads a script; the errors are all that can be told without planning its queries.
+    pub fn parse(text: &str, overrides: &Overrides) -> Result<Self> {
+        let (script, errors) = Self::read(text, overrides);
+        if errors.is_empty() {
+            Ok(script)
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// What can be read of a script, and what is wrong with the rest. Queries over tables that
+    /// could not be declared are left out, so that the others can be planned for their errors.
+    #[must_use]
+    pub fn read(text: &str, overrides: &Overrides) -> (Self, Vec<Error>) {
+        let (statements, mut errors) = statement::read(text);
+        let mut script = Self {
+            catalog: Catalog::new(overrides.clone()),
+            ..Self::default()
+        };
+        let unread = !errors.is_empty();
+        let mut views = view_names(&statements);
+        for Statement { kind, span } in statements {
+            let done = match kind {
+                StatementKind::CreateTable(table) => script.catalog.declare(&table),
+                StatementKind::CreateView { name, query } => {
+                    let known = views_in_order(&query, &views);
+                    views.remove(&normalised(&name));
+                    known.and_then(|()| script.catalog.declare_view(&name, query))
+                }
+                StatementKind::Insert(insert) => {
+                    script.inserts.push(insert);
+                    Ok(())
+                }
+                StatementKind::Explain(insert) => {
+                    script.explained.push(insert);
+                    Ok(())
+                }
+                StatementKind::Query(_) => {
+                    let error = Error::invalid("a query on its own has no place to go", span);
+                    let hint = "write INSERT INTO table SELECT …, or run `millstream query`";
+                    Err(vec![error.hint(hint)])
+                }
+                StatementKind::Set { key, value } => script
+                    .settings
+                    .set(&key, &value)
+                    .map_err(|error| vec![error]),
+            };
+            errors.extend(done.err().into_iter().flatten());
+        }
+        if unread || !errors.is_empty() {
+            script.leave_out_unknown();
+        } else if let Err(unknown) = script.catalog.check_overrides() {
+            errors.extend(unknown);
+        }
+        errors.sort_by_key(|error| error.span.start);
+        (script, errors)
+    }
+
+    /// Drops the inserts that name a table which is not there: the reason is another error.
+    fn leave_out_unknown(&mut self) {
+        let catalog = &self.catalog;
+        let known = |name: &str| catalog.names().any(|known| known == name);
+        let whole = |insert: &Insert| {
+            let read = relations(&insert.query);
+            known(&normalised(&insert.table)) && read.iter().all(|name| known(&normalised(name)))
+        };
+        self.inserts.retain(whole);
+        self.explained.retain(whole);
+    }
+}
+
+fn view_names(statements: &[Statement]) -> BTreeSet<String> {
+    let names = statements
+        .iter()
+        .filter_map(|statement| match &statement.kind {
+            StatementKind::CreateView { name, .. } => Some(normalised(name)),
+            _ => None,
+        });
+    names.collect()
+}
+
+/// An error where a view reads itself or a view that is declared later: `coming` has both.
+fn views_in_order(query: &Query, coming: &BTreeSet<String>) -> Result<()> {
+    let early = relations(query)
+        .into_iter()
+        .filter(|name| coming.contains(&normalised(name)));
+    let errors: Vec<Error> = early
+        .map(|name| {
+            let message = format!("view {} is not declared yet", name.value);
+            Error::invalid(message, name.span).hint("declare views before they are read")
+        })
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
+}
+
+/// The tables and views that a query names, without the names of its WITH clauses.
+fn relations(query: &Query) -> Vec<Ident> {
+    let mut names = names(query);
+    names.retain(|name| name.quote_style != Some('\''));
+    names
+}
+
+/// The tables, views and files that a query names, without the names of its WITH clauses.
+pub(crate) fn names(query: &Query) -> Vec<Ident> {
+    let mut names = Names::default();
+    let _ = query.visit(&mut names);
+    names
+        .found
+        .retain(|name| !names.ctes.contains(&normalised(name)));
+    names.found
+}
+
+/// What FROM clauses name, and the names of all WITH clauses.
+#[derive(Default)]
+struct Names {
+    found: Vec<Ident>,
+    ctes: BTreeSet<String>,
+}
+
+impl Visitor for Names {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.ctes
+            .extend(tables.map(|table| normalised(&table.alias.name)));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table {
+                name, args: None, ..
+            } => {
+                self.found
+                    .extend(name.0.first().and_then(|part| part.as_ident()).cloned());
+            }
+            // TUMBLE and HOP: the relation is the first argument.
+            TableFactor::Table {
+                args: Some(arguments),
+                ..
+            } => {
+                if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))) =
+                    arguments.args.first()
+                {
+                    self.found.push(name.clone());
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Settings {
+    fn set(&mut self, key: &Spanned, value: &Spanned) -> Result<(), Error> {
+        match key.text.as_str() {
+            "commit.interval" | "checkpoint.interval" | "execution.checkpointing.interval" => {
+                let interval = parse_duration(&value.text).filter(|interval| !interval.is_zero());
+                let wrong = || {
+                    let message = format!("'{}' is not an interval", value.text);
+                    Error::invalid(message, value.span).hint("write '5 s', or '250 ms'")
+                };
+                self.commit_interval = Some(interval.ok_or_else(wrong)?);
+            }
+            "job.name" | "pipeline.name" => self.name = Some(value.text.clone()),
+            other => return Err(Error::unknown("setting", other, key.span, KEYS)),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLES: &str = "CREATE TABLE t (a INT) WITH ('connector' = 'memory'); \
+                          CREATE TABLE s (a INT) WITH ('connector' = 'memory');";
+
+    fn errors(text: &str) -> Vec<String> {
+        let read = Script::parse(text, &Overrides::default());
+        read.unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_whole_script() {
+        let text = format!(
+            "{TABLES} SET 'execution.checkpointing.interval' = '5 s'; SET pipeline.name = 'bars';
+             CREATE VIEW v AS WITH w AS (SELECT a FROM t) SELECT a FROM w;
+             CREATE VIEW u AS SELECT a FROM TUMBLE(TABLE v, DESCRIPTOR(ts), INTERVAL '1' MINUTE);
+             INSERT INTO s SELECT a FROM u; EXPLAIN INSERT INTO s SELECT a FROM t;"
+        );
+        let script = Script::parse(&text, &Overrides::default()).unwrap();
+        assert_eq!(
+            script.catalog.names().collect::<Vec<_>>(),
+            ["s", "t", "u", "v"]
+        );
+        assert_eq!((script.inserts.len(), script.explained.len()), (1, 1));
+        assert_eq!(
+            script.settings.commit_interval,
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(script.settings.name.as_deref(), Some("bars"));
+    }
+
+    #[test]
+    fn wrong_settings_and_queries() {
+        let found = errors(
+            "SET 'comit.interval' = '5 s'; SET commit.interval = 'often'; SELECT 1;\n\
+             SET commit.interval = '0 s';",
+        );
+        let start = "line 1, column 5: no setting is called 'comit.interval'; did you mean";
+        assert!(found[0].starts_with(start), "{found:?}");
+        assert!(found[1].contains("'often' is not an interval"), "{found:?}");
+        assert!(found[2].contains("a query on its own"), "{found:?}");
+        assert!(found[3].starts_with("line 2, column 23"), "{found:?}");
+    }
+
+    #[test]
+    fn views_cannot_be_circles() {
+        let circle =
+            format!("{TABLES} CREATE VIEW a AS SELECT * FROM b; CREATE VIEW b AS SELECT * FROM a;");
+        assert!(errors(&circle)[0].contains("view b is not declared yet"));
+        let own = "CREATE VIEW a AS SELECT * FROM a;";
+        assert!(errors(own)[0].contains("view a is not declared yet"));
+    }
+
+    #[test]
+    fn what_is_whole_stays() {
+        let text = format!(
+            "{TABLES} CREATE TABLE broken (a STRNG) WITH ('connector' = 'memory');
+             INSERT INTO s SELECT a FROM broken; INSERT INTO s SELECT nothing FROM t;"
+        );
+        let (script, errors) = Script::read(&text, &Overrides::default());
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(script.inserts.len(), 1);
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the crate as a whole.
+
+#![expect(clippy::unwrap_used, reason = "what is not there fails the test")]
+
+mod batch_equals_stream;
+mod examples;
+mod slt;
