@@ -1,0 +1,28 @@
+# Everything a contributor runs. Builds share one target folder; see CONTRIBUTING.md.
+.PHONY: demo test check slt-accept bench ci
+
+# The demo: generator -> indicators, bars, alerts -> Parquet, then its own replay.
+demo:
+	cargo run --bin millstream -- demo $(DEMO)
+
+# Every test; starts a real Kafka, which needs Java and Maven.
+test:
+	cargo test --workspace
+
+# Formatting, lints, and who may depend on whom.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --test main -- floors
+
+# Rewrites the expectations of the golden SQL files.
+slt-accept:
+	SLT_ACCEPT=1 cargo test --workspace --test main -- slt
+
+# Benchmarks into benches/results.md: all, or those named by BENCH="over json"; the first build
+# takes about 20 minutes on two cores. Built in one go, so that nothing is built twice.
+bench:
+	cargo build --release --package benches --package server --bins
+	$${CARGO_TARGET_DIR:-target}/release/benches --out benches/results.md $(BENCH)
+
+ci: test check

@@ -1,0 +1,113 @@
+//! How a graph's named inputs and outputs become sources and sinks, and where late rows, dead
+//! letters and recordings go.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use connectors::{Owner, parquet};
+use engine::graph::Input;
+use engine::intake::{dead, recording};
+use engine::runtime::Bindings;
+use engine::{Graph, Result, Sink, Source, StreamSpec};
+
+/// How long late and dead rows wait for their file, while a job runs.
+const ROLLING: &str = "1 min";
+
+/// Sources and sinks as the script says; late and dead rows below `tables`.
+pub(crate) fn live(graph: &Graph, owner: &Owner, tables: &Path) -> Result<Bindings> {
+    let inputs = || graph.inputs.iter();
+    Ok(Bindings {
+        sources: sources(graph)?,
+        targets: targets(graph, owner)?,
+        late: inputs()
+            .map(|input| late(input, owner, tables))
+            .collect::<Result<_>>()?,
+        dead: inputs()
+            .map(|input| dead(input, owner, tables))
+            .collect::<Result<_>>()?,
+        recorders: recorders(graph, owner)?,
+    })
+}
+
+fn sources(graph: &Graph) -> Result<Vec<Box<dyn Source>>> {
+    let source = |input: &Input| connectors::find(&input.stream.connector)?.source(&input.stream);
+    graph.inputs.iter().map(source).collect()
+}
+
+/// The sinks of the graph's outputs.
+pub(crate) fn targets(graph: &Graph, owner: &Owner) -> Result<Vec<Box<dyn Sink>>> {
+    let streams = graph.targets.iter().map(|target| &target.stream);
+    streams
+        .map(|stream| connectors::find(&stream.connector)?.sink(stream, owner))
+        .collect()
+}
+
+/// The recorders of the tables with an `archive`.
+pub(crate) fn recorders(graph: &Graph, owner: &Owner) -> Result<Vec<Option<Box<dyn Sink>>>> {
+    let recorder = |input: &Input| -> Result<Option<Box<dyn Sink>>> {
+        let Some(path) = &input.archive else {
+            return Ok(None);
+        };
+        let schema = recording::schema(&input.stream.source_schema());
+        let table = &input.stream.name;
+        parquet::recorder::recorder(Path::new(path), table, owner, &schema).map(Some)
+    };
+    graph.inputs.iter().map(recorder).collect()
+}
+
+fn late(input: &Input, owner: &Owner, tables: &Path) -> Result<Box<dyn Sink>> {
+    let name = format!("{}{}", input.stream.name, dead::LATE_SUFFIX);
+    folder(
+        &name,
+        &dead::late_schema(&input.schema),
+        &tables.join(&name),
+        owner,
+    )
+}
+
+fn dead(input: &Input, owner: &Owner, tables: &Path) -> Result<Box<dyn Sink>> {
+    let name = format!("{}{}", input.stream.name, dead::DEAD_SUFFIX);
+    folder(&name, &dead::dead_schema(), &tables.join(&name), owner)
+}
+
+/// A table of Parquet files in a folder.
+pub(crate) fn folder(
+    name: &str,
+    schema: &SchemaRef,
+    path: &Path,
+    owner: &Owner,
+) -> Result<Box<dyn Sink>> {
+    let options = [
+        ("path", path.to_string_lossy().into_owned()),
+        ("rolling.interval", ROLLING.to_owned()),
+    ];
+    sink("parquet", name, schema, &options, owner)
+}
+
+/// A table that forgets its rows.
+pub(crate) fn nowhere(name: &str, schema: &SchemaRef, owner: &Owner) -> Result<Box<dyn Sink>> {
+    sink("blackhole", name, schema, &[], owner)
+}
+
+fn sink(
+    connector: &str,
+    name: &str,
+    schema: &SchemaRef,
+    options: &[(&str, String)],
+    owner: &Owner,
+) -> Result<Box<dyn Sink>> {
+    let options = options
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let stream = StreamSpec {
+        name: name.to_owned(),
+        connector: connector.to_owned(),
+        options: options.collect::<BTreeMap<_, _>>(),
+        schema: Arc::clone(schema),
+        metadata: vec![],
+        key: vec![],
+    };
+    connectors::find(connector)?.sink(&stream, owner)
+}

@@ -1,0 +1,236 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::runtime::Speed;
+
+use crate::exit::CODES;
+
+/// Streaming SQL for market data: one text, live, replayed and recovered.
+#[derive(Debug, Parser)]
+#[command(name = "millstream", version, after_help = CODES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the job of a script; the same command again goes on where it stopped
+    Run(Run),
+    /// Tell everything that is wrong with a script, without touching what it names
+    Check(Script),
+    /// Print the steps of a script's job
+    Explain(Script),
+    /// Run one SELECT over files and over the late and dead rows of jobs
+    Query(Query),
+    /// Run the job of a script over recordings or Parquet files
+    Replay(Replay),
+    /// List the indicators, or describe one
+    Indicators(Indicators),
+    /// Run a simulated market live, then replay its recording and compare
+    Demo(Demo),
+}
+
+/// A script and what to change in it.
+#[derive(Debug, Args)]
+#[command(after_help = format!("Example:\n  millstream check vwap.sql\n\n{CODES}"))]
+pub(crate) struct Script {
+    /// The script
+    #[arg(value_name = "FILE.sql")]
+    pub(crate) file: PathBuf,
+    /// Replace an option of a table
+    #[arg(long = "option", value_name = "TABLE.KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+}
+
+/// `millstream run`.
+#[derive(Debug, Args)]
+#[command(after_help = format!(
+    "Examples:\n  millstream run vwap.sql\n  millstream run vwap.sql --duration 1m \
+     --option trades.properties.bootstrap.servers=localhost:9092\n\n\
+     Ctrl-C stops the job after a last commit, a second Ctrl-C at once.\n{CODES}"
+))]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) script: Script,
+    /// Where the log, the state, and the late and dead rows are kept [default: ./data/<name>]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Forget the log and the state and start empty; outputs and recordings stay
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Stop after this time, as Ctrl-C does
+    #[arg(long, value_name = "20s", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Keep a digest of each output and print it in the end
+    #[arg(long)]
+    pub(crate) digest: bool,
+}
+
+/// `millstream query`.
+#[derive(Debug, Args)]
+#[command(after_help = format!(
+    "Examples:\n  millstream query \"SELECT symbol, rsi(close, 14) OVER (PARTITION BY symbol ORDER \
+     BY ts) FROM 'bars.parquet'\"\n  millstream query 'SELECT reason, count(*) FROM \"trades$dead\" \
+     GROUP BY reason' --data data/vwap\n\n{CODES}"
+))]
+pub(crate) struct Query {
+    /// The query
+    #[arg(value_name = "SELECT")]
+    pub(crate) text: String,
+    /// The data folder whose tables (trades$late, trades$dead) can be read by name
+    /// [default: those of ./data that have the name once]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// How rows are written [default: by the name of the output, else table]
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+    /// The file to write; it appears when it is whole
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Drawn as a table
+    Table,
+    /// One object a line
+    Json,
+    /// With a header
+    Csv,
+    /// Parquet, zstd
+    Parquet,
+}
+
+/// `millstream replay`.
+#[derive(Debug, Args)]
+#[command(after_help = format!(
+    "Examples:\n  millstream replay demo.sql --source trades=data/demo/recording/trades\n  \
+     millstream replay vwap.sql --source trades='ticks/*.parquet' --from 2024-01-02 --output out\n\n\
+     A recording is replayed by arrival, rows of any other Parquet by event time.\n\
+     Outputs go nowhere, or below --output; never to where the script says.\n{CODES}"
+))]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) script: Script,
+    /// Where the rows of a table come from: a recording, or Parquet files
+    #[arg(long = "source", value_name = "TABLE=PATH", required = true)]
+    pub(crate) sources: Vec<String>,
+    /// Leave out rows before this instant: arrival of recordings, event time of files
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) from: Option<i64>,
+    /// Leave out rows at and after this instant
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) to: Option<i64>,
+    /// How fast recorded time passes: max, realtime, or a multiple such as 10x
+    #[arg(long, default_value = "max", value_parser = speed)]
+    pub(crate) speed: Speed,
+    /// Write each output to DIR/<table>/*.parquet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Whether open windows close at the end [default: stop for recordings, close for files]
+    #[arg(long)]
+    pub(crate) end: Option<End>,
+}
+
+/// How a replay ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum End {
+    /// As a job that is stopped: nothing comes after the last row
+    Stop,
+    /// As a bounded input: open windows close
+    Close,
+}
+
+/// `millstream indicators`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("Examples:\n  millstream indicators\n  millstream indicators rsi\n\n{CODES}"))]
+pub(crate) struct Indicators {
+    /// The one to describe
+    pub(crate) name: Option<String>,
+}
+
+/// `millstream demo`.
+#[derive(Debug, Args)]
+#[command(after_help = format!(
+    "Example:\n  millstream demo --duration 20s --symbols 100 --rate 50000\n\n\
+     It ends with 0 where the replay gave the same rows as the live run, with 1 where not.\n{CODES}"
+))]
+pub(crate) struct Demo {
+    /// End after this time [default: at Ctrl-C]
+    #[arg(long, value_name = "20s", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    /// How many symbols trade
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) symbols: Option<u32>,
+    /// Trades a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// The folder for everything that is written; a demo that ran there before is removed
+    #[arg(long, value_name = "DIR", default_value = "data/demo")]
+    pub(crate) data: PathBuf,
+}
+
+/// `20s`, `500ms`, `2 min`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let positive = sql::catalog::parse_duration(text).filter(|duration| !duration.is_zero());
+    positive.ok_or_else(|| "write a time such as 20s, 500ms or 2min".to_owned())
+}
+
+/// `2024-01-02`, `2024-01-02T14:30:00Z`: nanoseconds.
+fn instant(text: &str) -> Result<i64, String> {
+    arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text)
+        .map_err(|_| "write an instant such as 2024-01-02 or 2024-01-02T14:30:00Z".to_owned())
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    let times = match text {
+        "max" => return Ok(Speed::Max),
+        "realtime" => Some(1.0),
+        other => other.strip_suffix('x').and_then(|times| times.parse().ok()),
+    };
+    times
+        .filter(|times: &f64| times.is_finite() && *times > 0.0)
+        .map(Speed::Times)
+        .ok_or_else(|| "write max, realtime, or a multiple such as 10x".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn values_are_read() {
+        assert_eq!(duration("20s"), Ok(Duration::from_secs(20)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2 min"), Ok(Duration::from_mins(2)));
+        assert!(
+            ["", "s", "20", "0s", "-1s", "ein"]
+                .iter()
+                .all(|text| duration(text).is_err())
+        );
+        assert_eq!(speed("10x"), Ok(Speed::Times(10.0)));
+        assert_eq!(speed("realtime"), Ok(Speed::Times(1.0)));
+        assert!(
+            ["", "x", "-1x", "NaNx", "infx", "0x", "10"]
+                .iter()
+                .all(|text| speed(text).is_err())
+        );
+        assert_eq!(instant("1970-01-01T00:00:01Z"), Ok(1_000_000_000));
+        assert_eq!(instant("1970-01-02"), Ok(86_400_000_000_000));
+        assert!(instant("tomorrow").is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! One file a command.
+
+mod check;
+mod demo;
+mod explain;
+mod indicators;
+mod query;
+mod replay;
+mod run;
+
+use std::time::Instant;
+
+use crate::cli::Command;
+use crate::exit::Failure;
+
+/// Runs what was asked for, by a program that has run since `started`.
+pub(crate) async fn run(command: Command, started: Instant) -> Result<(), Failure> {
+    match command {
+        Command::Run(arguments) => Box::pin(run::run(&arguments)).await,
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Query(arguments) => Box::pin(query::query(&arguments)).await,
+        Command::Replay(arguments) => Box::pin(replay::replay(&arguments)).await,
+        Command::Indicators(arguments) => indicators::indicators(&arguments),
+        Command::Demo(arguments) => Box::pin(demo::demo(&arguments, started)).await,
+    }
+}

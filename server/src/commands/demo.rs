@@ -1,0 +1,336 @@
+//! `millstream demo`: a simulated market live, its recording replayed, and both compared.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::runtime::{Bindings, Job, JobSpec, Replay, Speed, Status};
+use engine::{Error, Graph, SystemClock};
+use sql::catalog::Overrides;
+
+use super::run::SNAPSHOT_ROWS;
+use crate::board::{Shared, Table, Tap};
+use crate::exit::Failure;
+use crate::folder::Folder;
+use crate::progress::{Progress, arrived};
+use crate::script::{self, Text};
+use crate::supervise::supervise;
+use crate::{bind, cli, figures, recordings, report, terminal};
+
+const SCRIPT: &str = include_str!("../../../sql/examples/demo.sql");
+/// The table that is read.
+const INPUT: &str = "trades";
+/// The tables that are written.
+const OUTPUTS: [&str; 3] = ["indicators", "bars", "alerts"];
+/// The folder of the recording, below the data folder.
+const RECORDING: &str = "recording";
+/// Tells that a folder is the demo's own, to be emptied.
+const MARK: &str = "millstream-demo";
+/// Short, because rows are shown once they are committed.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the table is drawn in place, and how often a plain line is written.
+const FRAME: Duration = Duration::from_millis(200);
+const PLAIN: Duration = Duration::from_secs(2);
+
+pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), Failure> {
+    let input = |error: Error| Failure::input(&error);
+    let folder = empty(&arguments.data)?;
+    let text = Text {
+        file: "demo.sql".to_owned(),
+        stem: "demo".to_owned(),
+        sql: SCRIPT.to_owned(),
+    };
+    let graph = script::plan(&text, &overrides(arguments))?.graph;
+    let owner = folder.owner(&text.stem, &graph).await.map_err(input)?;
+    let bindings = bind::live(&graph, &owner, &folder.tables()).map_err(input)?;
+    let board = Shared::default();
+    let bindings = Bindings {
+        targets: tapped(&graph, bindings.targets, &board),
+        ..bindings
+    };
+    let spec = JobSpec {
+        graph: Arc::clone(&graph),
+        commit_interval: COMMIT_INTERVAL,
+        snapshot_rows: SNAPSHOT_ROWS,
+        digests: true,
+    };
+    let mut job = Job::start(spec, bindings, folder.log().clone(), Arc::new(SystemClock));
+    let mut screen = Screen::new(board, started);
+    let every = if screen.watched {
+        FRAME
+    } else {
+        PLAIN.min(FRAME)
+    };
+    supervise(&mut job, arguments.duration, every, |status| {
+        screen.show(status);
+    })
+    .await?;
+    let live = job.status();
+    terminal::print("\nThe live run has ended; its recording is replayed as fast as it goes.\n")?;
+    let recording = arguments.data.join(RECORDING);
+    let (again, elapsed) = Box::pin(replayed(&graph, &recording)).await?;
+    conclude(&live, &again, elapsed, &arguments.data)
+}
+
+/// Everything that is written goes below the data folder.
+fn overrides(arguments: &cli::Demo) -> Overrides {
+    let mut overrides = Overrides::default();
+    let below = |name: &str| arguments.data.join(name).to_string_lossy().into_owned();
+    overrides.set(INPUT, "archive", &below(RECORDING));
+    for output in OUTPUTS {
+        overrides.set(output, "path", &below(output));
+    }
+    if let Some(symbols) = arguments.symbols {
+        overrides.set(INPUT, "symbols", &symbols.to_string());
+    }
+    if let Some(rate) = arguments.rate {
+        overrides.set(INPUT, "rate", &rate.to_string());
+    }
+    overrides
+}
+
+/// The demo's folder, emptied of what an earlier demo left. A folder that is something else's
+/// is not touched.
+fn empty(path: &Path) -> Result<Folder, Failure> {
+    let mark = path.join(MARK);
+    let foreign =
+        |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != "lock");
+    let used = fs::read_dir(path).is_ok_and(|mut entries| entries.any(foreign));
+    if used && !mark.exists() {
+        let message = format!(
+            "'{}' holds other files, which the demo would remove: choose another --data",
+            path.display()
+        );
+        return Err(Failure::usage(&message));
+    }
+    let folder = Folder::open(path).map_err(|error| Failure::run(&error))?;
+    folder.clear().map_err(|error| Failure::run(&error))?;
+    let failed = |path: PathBuf, error: io::Error| {
+        let message = format!("'{}' cannot be replaced", path.display());
+        Failure::run(&Error::invalid(message).caused_by(error))
+    };
+    for name in OUTPUTS.into_iter().chain([RECORDING]) {
+        let path = path.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(path, error));
+            }
+            _ => {}
+        }
+    }
+    fs::write(&mark, "").map_err(|error| failed(mark, error))?;
+    Ok(folder)
+}
+
+/// The sinks, those of the shown tables tapped.
+fn tapped(
+    graph: &Graph,
+    sinks: Vec<Box<dyn engine::Sink>>,
+    board: &Shared,
+) -> Vec<Box<dyn engine::Sink>> {
+    let names = graph
+        .targets
+        .iter()
+        .map(|target| target.stream.name.as_str());
+    let tap = |(name, sink): (&str, Box<dyn engine::Sink>)| -> Box<dyn engine::Sink> {
+        let table = match name {
+            "indicators" => Table::Indicators,
+            "alerts" => Table::Alerts,
+            _ => return sink,
+        };
+        Box::new(Tap {
+            sink,
+            table,
+            board: board.clone(),
+        })
+    };
+    names.zip(sinks).map(tap).collect()
+}
+
+/// The live table, drawn in place, or plain lines.
+struct Screen {
+    board: Shared,
+    started: Instant,
+    watched: bool,
+    /// Lines drawn before.
+    drawn: u16,
+    /// When the rate was last told, and how many rows had arrived.
+    last: (Instant, u64),
+    rate: String,
+    said: Option<Instant>,
+}
+
+impl Screen {
+    fn new(board: Shared, started: Instant) -> Self {
+        Self {
+            board,
+            started,
+            watched: io::stdout().is_terminal(),
+            drawn: 0,
+            last: (started, 0),
+            rate: "-".to_owned(),
+            said: None,
+        }
+    }
+
+    /// Shows where the run stands. A terminal that is gone needs no table.
+    fn show(&mut self, status: &Status) {
+        let now = Instant::now();
+        let rows = arrived(status);
+        let since = now.duration_since(self.last.0);
+        if since >= Duration::from_secs(1) {
+            self.rate = figures::rate(rows - self.last.1, since);
+            self.last = (now, rows);
+        }
+        let header = self.header(status, rows);
+        if self.watched {
+            let _ = self.draw(&header);
+        } else if self
+            .said
+            .is_none_or(|said| now.duration_since(said) >= PLAIN)
+            && rows > 0
+        {
+            self.said = Some(now);
+            let _ = terminal::print(&header);
+        }
+    }
+
+    fn header(&self, status: &Status, rows: u64) -> String {
+        let sum = |what: fn(&engine::intake::Counts) -> u64| -> String {
+            figures::count(status.tables.iter().map(|table| what(&table.counts)).sum())
+        };
+        let latency = |share| figures::latency(status.latency.quantile(share));
+        let mut text = format!(
+            "up {}  in {}  {} rows/s  p50 {}  p99 {}  late {}  dead {}",
+            figures::duration(self.started.elapsed()),
+            figures::count(rows),
+            self.rate.trim_end_matches("/s"),
+            latency(0.5),
+            latency(0.99),
+            sum(|counts| counts.late),
+            sum(|counts| counts.dead + counts.future),
+        );
+        if let Some(first) = self.board.lock().first() {
+            let first = figures::duration(first.duration_since(self.started));
+            let _ = write!(text, "  first row after {first}");
+        }
+        text.push('\n');
+        text
+    }
+
+    fn draw(&mut self, header: &str) -> io::Result<()> {
+        use crossterm::{cursor, execute, terminal};
+        let (columns, lines) = terminal::size().unwrap_or((80, 24));
+        let table = self
+            .board
+            .lock()
+            .draw(usize::from(lines.saturating_sub(5)).max(1));
+        let mut stdout = io::stdout().lock();
+        if self.drawn > 0 {
+            execute!(stdout, cursor::MoveToPreviousLine(self.drawn))?;
+        }
+        execute!(stdout, terminal::Clear(terminal::ClearType::FromCursorDown))?;
+        self.drawn = 0;
+        for line in header.lines().chain(table.lines()) {
+            let line: String = line
+                .chars()
+                .take(usize::from(columns).saturating_sub(1))
+                .collect();
+            io::Write::write_all(&mut stdout, format!("{line}\n").as_bytes())?;
+            self.drawn += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The same graph over the recording; its rows go nowhere.
+async fn replayed(graph: &Arc<Graph>, recording: &Path) -> Result<(Status, Duration), Failure> {
+    let input = |error: Error| Failure::run(&error);
+    let open = |input| recordings::open(input, recording, None, None);
+    let opened: Vec<_> = graph
+        .inputs
+        .iter()
+        .map(open)
+        .collect::<engine::Result<_>>()
+        .map_err(input)?;
+    let rows = opened.iter().map(|opened| opened.rows).sum();
+    let owner = connectors::Owner {
+        job: "replay".to_owned(),
+        shard: 0,
+    };
+    let nowhere = |target: &engine::graph::Target| {
+        bind::nowhere(&target.stream.name, &target.stream.schema, &owner)
+    };
+    let targets = graph
+        .targets
+        .iter()
+        .map(nowhere)
+        .collect::<engine::Result<_>>()
+        .map_err(input)?;
+    let replay = Replay {
+        graph: Arc::clone(graph),
+        readers: opened.into_iter().map(|opened| opened.reader).collect(),
+        targets,
+        speed: Speed::Max,
+        close: false,
+    };
+    let mut progress = Progress::new(Some(rows));
+    let mut job = replay.start();
+    let every = crate::progress::EVERY;
+    supervise(&mut job, None, every, |status| progress.show(status)).await?;
+    Ok((job.status(), progress.elapsed()))
+}
+
+/// Both runs side by side, and whether they gave the same rows.
+fn conclude(live: &Status, again: &Status, elapsed: Duration, data: &Path) -> Result<(), Failure> {
+    let counts =
+        |status: &Status| -> Vec<_> { status.tables.iter().map(|table| table.counts).collect() };
+    let equal =
+        live.digests.is_some() && live.digests == again.digests && counts(live) == counts(again);
+    let mut text = String::new();
+    for (name, status) in [("live", live), ("replay", again)] {
+        for table in &status.tables {
+            let counts = table.counts;
+            let _ = writeln!(
+                text,
+                "{name:7} {} in {}, late {}, future {}, dead {}",
+                table.name,
+                figures::count(counts.arrived),
+                figures::count(counts.late),
+                figures::count(counts.future),
+                figures::count(counts.dead)
+            );
+        }
+    }
+    for (number, target) in live.targets.iter().enumerate() {
+        for (name, status) in [("live", live), ("replay", again)] {
+            let rows = status.targets.get(number).map_or(0, |target| target.rows);
+            let digest = report::digest(status, number);
+            let digest = digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
+            let (table, rows) = (&target.name, figures::count(rows));
+            let _ = writeln!(text, "{name:7} {table:11} out {rows:>12}  digest {digest}");
+        }
+    }
+    let rate = figures::rate(arrived(again), elapsed);
+    let _ = writeln!(
+        text,
+        "The replay took {}: {rate}.",
+        figures::duration(elapsed)
+    );
+    text.push_str(if equal { "equal\n" } else { "DIFFERENT\n" });
+    let data = data.display();
+    let _ = write!(
+        text,
+        "\nNext:\n  millstream query \"SELECT symbol, window_start, close, vwap FROM '{data}/bars' \
+         ORDER BY 1, 2\"\n  millstream explain sql/examples/demo.sql\n"
+    );
+    terminal::print(&text)?;
+    if equal {
+        Ok(())
+    } else {
+        Err(Failure::negative())
+    }
+}

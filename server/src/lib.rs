@@ -1,0 +1,57 @@
+//! The `millstream` binary: SQL text in, running jobs, queries and replays out.
+//!
+//! ```text
+//! cli (what was asked) ─▶ commands/* ─▶ script (text ─▶ graph) ─▶ bind (names ─▶ sources, sinks)
+//!                                    └▶ folder (log, lock)      ─▶ supervise (signals, progress)
+//! ```
+//! Standard output carries results alone; everything said about them goes to standard error.
+
+mod bind;
+mod board;
+mod cli;
+mod commands;
+mod exit;
+mod figures;
+mod folder;
+mod progress;
+mod recordings;
+mod report;
+mod script;
+mod supervise;
+mod telemetry;
+mod terminal;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+
+use exit::Failure;
+
+/// Threads that carry the jobs' I/O; every shard runs on a thread of its own.
+const IO_THREADS: usize = 2;
+
+/// Reads the arguments, runs the command, and says how it ended: 0 well, 1 it failed while
+/// running, 2 the input was wrong.
+#[must_use]
+pub fn run() -> ExitCode {
+    let started = Instant::now();
+    let cli = cli::Cli::parse();
+    telemetry::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(IO_THREADS)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(Box::pin(commands::run(cli.command, started)));
+            // What still runs was told to stop, or is to be left at once.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failure::run(
+            &engine::Error::internal("no runtime for input and output").caused_by(error),
+        )),
+    };
+    exit::code(outcome)
+}

@@ -1,0 +1,7 @@
+//! The `millstream` program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    server::run()
+}

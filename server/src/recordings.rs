@@ -1,0 +1,204 @@
+//! What a replay reads: recordings in the order of arrival, other Parquet in the order of event
+//! time.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use async_trait::async_trait;
+use connectors::parquet::read::{Ordered, Request};
+use engine::graph::Input;
+use engine::intake::recording::{self, Reader};
+use engine::intake::{Arrival, Records};
+use engine::stream::ARRIVED_AT;
+use engine::time::TIMESTAMP;
+use engine::{Error, Result, Split};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+
+/// The only split of files that were never received.
+const SPLIT: &str = "0";
+
+/// A table's rows, ready to be replayed.
+pub(crate) struct Opened {
+    /// The arrivals.
+    pub(crate) reader: Box<dyn Reader>,
+    /// How many rows there are, about: the marks of a recording count as rows.
+    pub(crate) rows: u64,
+    /// Whether it is a recording.
+    pub(crate) recorded: bool,
+}
+
+/// Opens what `path` means for a table: a recording (also the folder given as `archive`), or
+/// Parquet files. Rows before `from` and at or after `to`, in nanoseconds, are left out.
+pub(crate) fn open(
+    input: &Input,
+    path: &Path,
+    from: Option<i64>,
+    to: Option<i64>,
+) -> Result<Opened> {
+    let path = resolve(path, &input.stream.name)?;
+    let request = |schema: &SchemaRef, order_by: &str| Request {
+        schema: Arc::clone(schema),
+        order_by: order_by.to_owned(),
+        from,
+        to,
+    };
+    let source = input.stream.source_schema();
+    let recorded = is_recording(&path)?;
+    let (reader, rows): (Box<dyn Reader>, u64) = if recorded {
+        let ordered = Ordered::open(&path, &request(&recording::schema(&source), ARRIVED_AT))?;
+        let rows = ordered.rows();
+        (Box::new(ordered), rows)
+    } else {
+        let (name, column) = event_time(input, &source)?;
+        let ordered = Ordered::open(&path, &request(&source, &name))?;
+        let rows = ordered.rows();
+        (Box::new(Foreign::new(ordered, &source, column)), rows)
+    };
+    Ok(Opened {
+        reader,
+        rows,
+        recorded,
+    })
+}
+
+/// The column that files are read in the order of.
+fn event_time(input: &Input, source: &SchemaRef) -> Result<(String, usize)> {
+    let table = &input.stream.name;
+    let time = input.event_time.ok_or_else(|| {
+        Error::invalid(format!(
+            "table '{table}' has no WATERMARK, so files that are no recording have no order; \
+             declare WATERMARK FOR its time column"
+        ))
+    })?;
+    let name = input.schema.field(time.column).name();
+    let column = source.index_of(name).map_err(|_| {
+        Error::invalid(format!(
+            "the time column '{name}' of table '{table}' is computed, and files are read in the \
+             order of a stored column; declare it as TIMESTAMP"
+        ))
+    })?;
+    Ok((name.clone(), column))
+}
+
+/// The folder of one job's recording, where `path` is above it.
+fn resolve(path: &Path, table: &str) -> Result<PathBuf> {
+    let archive = path.join(table);
+    let path = if archive.is_dir() {
+        archive
+    } else {
+        path.to_owned()
+    };
+    let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut jobs: Vec<String> = names.filter(|name| name.starts_with("job=")).collect();
+    jobs.sort();
+    if jobs.len() > 1 {
+        return Err(Error::invalid(format!(
+            "'{}' holds the recordings of {} jobs; name one: {}",
+            path.display(),
+            jobs.len(),
+            jobs.join(", ")
+        )));
+    }
+    Ok(path)
+}
+
+/// Whether the first file has the columns of a recording.
+fn is_recording(path: &Path) -> Result<bool> {
+    let plain =
+        |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?']);
+    let root: PathBuf = path.components().take_while(plain).collect();
+    // What cannot be found is told by who reads it.
+    let Some(file) = first_file(&root) else {
+        return Ok(false);
+    };
+    let unreadable = || format!("'{}' cannot be read as Parquet", file.display());
+    let opened = File::open(&file).map_err(|e| Error::not_found(unreadable()).caused_by(e))?;
+    let metadata = ArrowReaderMetadata::load(
+        &opened,
+        parquet::arrow::arrow_reader::ArrowReaderOptions::default(),
+    )
+    .map_err(|e| Error::corrupt(unreadable()).caused_by(e))?;
+    let has = |name: &str| metadata.schema().index_of(name).is_ok();
+    Ok(has(ARRIVED_AT) && has("_kind"))
+}
+
+fn first_file(path: &Path) -> Option<PathBuf> {
+    if path.is_file() {
+        return Some(path.to_owned());
+    }
+    let entries = fs::read_dir(path).ok()?.flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let seen = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let parquet = path
+            .extension()
+            .is_some_and(|extension| extension == "parquet");
+        !name.starts_with(['.', '_']) && (parquet || path.is_dir())
+    };
+    paths.iter().filter(seen).find_map(|path| first_file(path))
+}
+
+/// Rows that were never received: each is taken to have arrived at its event time, or a
+/// nanosecond after the row before it.
+struct Foreign {
+    rows: Ordered,
+    schema: SchemaRef,
+    /// The column with the event time.
+    time: usize,
+    /// When the row before arrived.
+    last: i64,
+    /// The number of the next row.
+    next: i64,
+}
+
+impl Foreign {
+    fn new(rows: Ordered, source: &SchemaRef, time: usize) -> Self {
+        Self {
+            rows,
+            schema: recording::schema(source),
+            time,
+            last: i64::MIN,
+            next: 0,
+        }
+    }
+}
+
+#[async_trait]
+impl Reader for Foreign {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(rows) = self.rows.next_batch()? else {
+            return Ok(None);
+        };
+        let times = cast(
+            &cast(rows.column(self.time), &TIMESTAMP)?,
+            &arrow::datatypes::DataType::Int64,
+        )?;
+        let times = times.as_primitive::<Int64Type>();
+        let mut arrived_at = Vec::with_capacity(times.len());
+        for time in times {
+            let after = self.last.saturating_add(1);
+            self.last = time.map_or(after, |time| time.max(after));
+            arrived_at.push(self.last);
+        }
+        let first = self.next;
+        self.next += rows.num_rows() as i64;
+        let records = Records {
+            table: 0,
+            split: Split::new(SPLIT),
+            rows,
+            offsets: (first..self.next).collect(),
+            record_times: None,
+            arrived_at: arrived_at.into(),
+            rejected: vec![],
+            next_offset: self.next,
+        };
+        let mut batches = recording::encode(&self.schema, &Arrival::Records(records), 0)?;
+        Ok(batches.pop())
+    }
+}

@@ -1,0 +1,302 @@
+//! From a file with SQL to a graph, and every error in it as the reader wants to see it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use connectors::Owner;
+use engine::{Error, Graph};
+use sql::Script;
+use sql::catalog::{Overrides, Table};
+use sql::statement::Insert;
+
+use crate::exit::Failure;
+
+/// Longest piece of a source line that is shown, in characters.
+const WIDTH: usize = 120;
+
+/// A script as it was written.
+#[derive(Debug, Clone)]
+pub(crate) struct Text {
+    /// What errors call it.
+    pub(crate) file: String,
+    /// The file's name without its ending: the job's name unless the script sets one.
+    pub(crate) stem: String,
+    /// The SQL.
+    pub(crate) sql: String,
+}
+
+impl Text {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let file = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|error| {
+            Failure::input(&Error::not_found(format!("cannot read '{file}'")).caused_by(error))
+        })?;
+        let sql = String::from_utf8(bytes).map_err(|error| {
+            let place = error.utf8_error().valid_up_to();
+            Failure::usage(&format!("'{file}' is no UTF-8 text from byte {place} on"))
+        })?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        Ok(Self {
+            stem: stem.into_owned(),
+            file,
+            sql,
+        })
+    }
+}
+
+/// A script that can run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// What it declares.
+    pub(crate) script: Script,
+    /// What it does.
+    pub(crate) graph: Arc<Graph>,
+}
+
+/// The graph of all `INSERT`s, or all errors that are independent of each other: those of the
+/// text, of the queries, and of the connectors' options.
+pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> {
+    let (script, mut errors) = Script::read(&text.sql, overrides);
+    let inserts: Vec<_> = script
+        .inserts
+        .iter()
+        .chain(&script.explained)
+        .cloned()
+        .collect();
+    let graph = sql::compile(&script.catalog, &inserts);
+    errors.extend(option_errors(&script, graph.as_ref().ok()));
+    let graph = match graph {
+        Ok(graph) => {
+            errors.extend(written_twice(&graph, &inserts));
+            graph
+        }
+        Err(wrong) => {
+            errors.extend(wrong);
+            Graph::default()
+        }
+    };
+    if !errors.is_empty() {
+        return Err(Failure::script(render(text, errors)));
+    }
+    if graph.targets.is_empty() {
+        return Err(Failure::usage(&format!(
+            "'{}' inserts nothing: write INSERT INTO table SELECT …",
+            text.file
+        )));
+    }
+    Ok(Plan {
+        script,
+        graph: Arc::new(graph),
+    })
+}
+
+/// The overrides that the command line gives.
+pub(crate) fn overrides(options: &[String]) -> Result<Overrides, Failure> {
+    Overrides::parse(options).map_err(|errors| Failure::script(messages(&errors)))
+}
+
+/// Outputs of one name would be one file: a table is written by one `INSERT`.
+fn written_twice(graph: &Graph, inserts: &[Insert]) -> Vec<sql::Error> {
+    let mut known = vec![];
+    let mut errors = vec![];
+    for (target, insert) in graph.targets.iter().zip(inserts) {
+        let name = &target.stream.name;
+        if known.contains(&name) {
+            let message = format!("a second INSERT writes table '{name}'");
+            let error = sql::Error::invalid(message, insert.table.span);
+            errors.push(error.hint("write one INSERT over both queries, joined by UNION ALL"));
+        }
+        known.push(name);
+    }
+    errors
+}
+
+/// What the connectors have against the options of the tables. Without a graph it is not known
+/// which tables are read and which are written: then either is well.
+fn option_errors(script: &Script, graph: Option<&Graph>) -> Vec<sql::Error> {
+    let owner = Owner {
+        job: "check".to_owned(),
+        shard: 0,
+    };
+    let read = |table: &Table| -> engine::Result<()> {
+        connectors::find(&table.stream.connector)?
+            .source(&table.stream)
+            .map(|_| ())
+    };
+    let written = |table: &Table| -> engine::Result<()> {
+        connectors::find(&table.stream.connector)?
+            .sink(&table.stream, &owner)
+            .map(|_| ())
+    };
+    let mut errors = vec![];
+    for (name, table) in &script.catalog.tables {
+        let checked = match graph {
+            Some(graph) => {
+                let is_read = graph.inputs.iter().any(|input| input.stream.name == *name);
+                let is_written = graph
+                    .targets
+                    .iter()
+                    .any(|target| target.stream.name == *name);
+                let checks = [
+                    is_read.then(|| read(table)),
+                    is_written.then(|| written(table)),
+                ];
+                checks
+                    .into_iter()
+                    .flatten()
+                    .collect::<engine::Result<Vec<()>>>()
+                    .map(|_| ())
+            }
+            None => read(table).or_else(|error| written(table).map_err(|_| error)),
+        };
+        errors.extend(checked.err().map(|error| placed(table, &error)));
+    }
+    errors
+}
+
+/// What a connector says about a table, at the option that it names first: the connector is
+/// named last, because every message has it.
+fn placed(table: &Table, error: &Error) -> sql::Error {
+    let chain = error.chain();
+    let (message, hint) = match chain.rsplit_once("; did you mean ") {
+        Some((message, near)) => (message.to_owned(), Some(format!("did you mean {near}"))),
+        None => (chain, None),
+    };
+    let named = |key: &str| message.find(&format!("'{key}'"));
+    let options = table
+        .places
+        .options
+        .iter()
+        .filter(|(key, _)| *key != "connector");
+    let option = options
+        .filter_map(|(key, span)| Some((named(key)?, span)))
+        .min_by_key(|(at, _)| *at);
+    let connector = || {
+        named(&table.stream.connector)?;
+        table.places.options.get("connector")
+    };
+    let span = option.map(|(_, span)| span).or_else(connector);
+    sql::Error {
+        kind: error.kind(),
+        span: *span.unwrap_or(&table.places.name),
+        message,
+        hint,
+    }
+}
+
+/// Errors of a query on the command line.
+pub(crate) fn render_query(query: &str, errors: Vec<sql::Error>) -> String {
+    let text = Text {
+        file: "query".to_owned(),
+        stem: String::new(),
+        sql: query.to_owned(),
+    };
+    render(&text, errors)
+}
+
+/// All errors in the order of the text, each with its line and what it points at.
+fn render(text: &Text, mut errors: Vec<sql::Error>) -> String {
+    errors.sort_by_key(|error| error.span.start);
+    let mut told = BTreeSet::new();
+    let mut rendered = String::new();
+    for error in &errors {
+        let one = render_one(text, error);
+        if told.insert(one.clone()) {
+            rendered.push_str(&one);
+            rendered.push('\n');
+        }
+    }
+    let count = told.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let _ = write!(rendered, "{}: {count} error{plural}", text.file);
+    rendered
+}
+
+fn render_one(text: &Text, error: &sql::Error) -> String {
+    let mut rendered = format!("error: {}\n", error.message);
+    let (start, end) = (error.span.start, error.span.end);
+    let line = usize::try_from(start.line)
+        .ok()
+        .and_then(|line| line.checked_sub(1));
+    if let Some(line) = line.and_then(|line| text.sql.lines().nth(line)) {
+        let column = usize::try_from(start.column).unwrap_or(1).max(1) - 1;
+        let length = line.chars().count();
+        let to = if end.line == start.line {
+            usize::try_from(end.column)
+                .unwrap_or(column)
+                .saturating_sub(1)
+        } else {
+            length
+        };
+        // A very long line is shown around the place alone.
+        let from = column.saturating_sub(WIDTH / 2);
+        let shown: String = line.chars().skip(from).take(WIDTH).collect();
+        let shown = shown.replace('\t', " ");
+        let carets = to.min(from + WIDTH).saturating_sub(column).max(1);
+        let number = start.line.to_string();
+        let gutter = " ".repeat(number.len());
+        let _ = writeln!(
+            rendered,
+            "{gutter}--> {}:{}:{}",
+            text.file, start.line, start.column
+        );
+        let _ = writeln!(rendered, "{gutter} |\n{number} | {}", shown.trim_end());
+        let indent = " ".repeat(column - from);
+        let _ = writeln!(rendered, "{gutter} | {indent}{}", "^".repeat(carets));
+    }
+    if let Some(hint) = &error.hint {
+        let _ = writeln!(rendered, "help: {hint}");
+    }
+    rendered
+}
+
+fn messages(errors: &[sql::Error]) -> String {
+    let lines = errors.iter().map(|error| format!("error: {error}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(sql: &str) -> String {
+        let text = Text {
+            file: "job.sql".to_owned(),
+            stem: "job".to_owned(),
+            sql: sql.to_owned(),
+        };
+        let (_, errors) = Script::read(sql, &Overrides::default());
+        render(&text, errors)
+    }
+
+    #[test]
+    fn an_error_points_at_its_place() {
+        let text = "SET 'commit.interval' = '5 s';\nSET 'comit.interval' = '5 s';";
+        let expected = "error: no setting is called 'comit.interval'\n --> job.sql:2:5\n  |\n\
+                        2 | SET 'comit.interval' = '5 s';\n  |     ^^^^^^^^^^^^^^^^\n\
+                        help: did you mean 'commit.interval'?\n\njob.sql: 1 error";
+        assert_eq!(rendered(text), expected);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let text = format!(
+            "{}SET 'comit.interval' = '5 s';{}",
+            " ".repeat(900),
+            " ".repeat(900)
+        );
+        let rendered = rendered(&text);
+        assert!(
+            rendered
+                .lines()
+                .all(|line| line.chars().count() < WIDTH + 10),
+            "{rendered}"
+        );
+        let lines: Vec<&str> = rendered.lines().collect();
+        let caret = lines[4].find('^').unwrap();
+        assert_eq!(&lines[3][caret..caret + 7], "'comit.");
+    }
+}

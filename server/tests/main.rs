@@ -1,0 +1,9 @@
+//! Tests of the whole program: one binary, because each links everything.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cli;
+mod floors;
+mod kafka;
+mod recovery;
+mod support;

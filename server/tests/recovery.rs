@@ -1,0 +1,126 @@
+//! Killed at any moment, a job goes on as if nothing had happened.
+
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::support::{Place, digests};
+
+const JOB: &str = "
+CREATE TABLE trades (
+    symbol STRING NOT NULL, price DOUBLE, volume BIGINT, ts TIMESTAMP(9),
+    WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
+) WITH ('connector' = 'market', 'rows' = '60000', 'rate' = '15000', 'late.ratio' = '0.01',
+        'duplicate.ratio' = '0.01', 'archive' = 'recording');
+CREATE TABLE bars (symbol STRING, window_end TIMESTAMP(9), trades BIGINT, vwap DOUBLE)
+WITH ('connector' = 'parquet', 'path' = 'bars', 'rolling.interval' = '1 s');
+CREATE TABLE signals (symbol STRING, ts TIMESTAMP(9), price DOUBLE, rsi DOUBLE, mean DOUBLE)
+WITH ('connector' = 'parquet', 'path' = 'signals', 'rolling.interval' = '300 ms');
+SET 'commit.interval' = '50 ms';
+INSERT INTO bars
+SELECT symbol, window_end, COUNT(*), SUM(price * volume) / SUM(volume)
+FROM HOP(TABLE trades, DESCRIPTOR(ts), INTERVAL '100' MILLISECOND, INTERVAL '300' MILLISECOND)
+GROUP BY symbol, window_start, window_end;
+INSERT INTO signals
+SELECT symbol, ts, price, rsi(price, 14) OVER w,
+       AVG(price) OVER (w ROWS BETWEEN 59 PRECEDING AND CURRENT ROW)
+FROM trades WINDOW w AS (PARTITION BY symbol ORDER BY ts);
+";
+
+/// The number of the last epoch in the log.
+fn epoch(place: &Place) -> u64 {
+    let records = place.files("data/job/log", ".record");
+    let number = |path: &PathBuf| {
+        let name = path.file_stem()?.to_str()?;
+        name.strip_prefix("epoch-")?.parse().ok()
+    };
+    records.iter().filter_map(number).max().unwrap_or_default()
+}
+
+/// The figures of the table that is read: arrived, accepted, late, future, dead.
+fn counts(report: &str) -> Vec<u64> {
+    let line = report
+        .lines()
+        .find(|line| line.starts_with("in   trades: "))
+        .unwrap();
+    let figures = line.replace([',', ':'], "");
+    figures
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect()
+}
+
+#[test]
+fn kills_leave_no_trace() {
+    let place = Place::new();
+    place.write("job.sql", JOB);
+    let job = ["run", "job.sql", "--digest"];
+    // Delays that hit commits, rolls of files and snapshots at different moments.
+    for (round, delay) in [3_u64, 140, 61, 233, 17, 97].into_iter().enumerate() {
+        let before = epoch(&place);
+        let mut running = place.start(&job, &format!("said-{round}"));
+        running.wait_until("the job goes on", |_| epoch(&place) > before + 1);
+        sleep(Duration::from_millis(delay));
+        running.kill();
+    }
+    let disturbed = place.run(&job);
+    assert_eq!(disturbed.code, Some(0), "{}", disturbed.err);
+    assert!(
+        disturbed.err.contains("finished: all inputs"),
+        "{}",
+        disturbed.err
+    );
+
+    let calm = Place::new();
+    calm.write("job.sql", JOB);
+    let undisturbed = calm.run(&job);
+    assert_eq!(undisturbed.code, Some(0), "{}", undisturbed.err);
+    assert_eq!(
+        digests(&disturbed.err),
+        digests(&undisturbed.err),
+        "{}",
+        disturbed.err
+    );
+    assert_eq!(counts(&disturbed.err), counts(&undisturbed.err));
+    let counts = counts(&disturbed.err);
+    assert_eq!(counts.len(), 5, "{}", disturbed.err);
+    assert_eq!(counts[0], 60_000);
+    assert_eq!(counts[0], counts[1..].iter().sum::<u64>());
+
+    // What was published is what was computed: no row is missing, and none is there twice.
+    for table in ["bars", "signals", "data/job/tables/trades$late"] {
+        let path = |of: &Place| of.path(table).display().to_string();
+        let (one, other) = (path(&place), path(&calm));
+        let columns = match table {
+            "bars" => "symbol, window_end, trades, vwap",
+            "signals" => "symbol, ts, price, rsi, mean",
+            _ => "symbol, ts, price, volume, _offset",
+        };
+        let counted = |path: &str| {
+            format!("SELECT {columns}, count(*) AS n FROM '{path}' GROUP BY {columns}")
+        };
+        for (a, b) in [(&one, &other), (&other, &one)] {
+            let apart = format!(
+                "SELECT count(*) FROM ({} EXCEPT {})",
+                counted(a),
+                counted(b)
+            );
+            assert_eq!(place.value(&apart), "0", "{table}");
+        }
+        assert_ne!(
+            place.value(&format!("SELECT count(*) FROM '{one}'")),
+            "0",
+            "{table}"
+        );
+    }
+
+    let replay = place.run(&[
+        "replay",
+        "job.sql",
+        "--source",
+        "trades=recording",
+        "--end",
+        "close",
+    ]);
+    assert_eq!(digests(&replay.well()), digests(&undisturbed.err));
+}
