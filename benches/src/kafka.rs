@@ -1,0 +1,224 @@
+//! Kafka to the job that came from Flink to Kafka, next to a bare consumer and producer of
+//! librdkafka, over a real broker on the same machine.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use connectors::testing::{Broker, Record};
+use engine::Graph;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::runtime::Runtime;
+
+use crate::Size;
+use crate::job;
+use crate::measure::{Sample, Scope, contest, contestant, sample};
+use crate::messages::quotes;
+use crate::report::{Goal, Section};
+
+const PARTITIONS: i32 = 3;
+/// How long a broker may stay silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Messages of the job that the bare producer sends again and again.
+const SPECIMENS: usize = 10_000;
+
+/// Runs it.
+pub fn run(size: Size) -> Result<Section> {
+    let count = size.rows(1_000_000);
+    let broker = Broker::launch()?;
+    let input = broker.unique("market-data");
+    broker.create_topic(&input, PARTITIONS)?;
+    for chunk in quotes(1_000, count).chunks(50_000) {
+        let keyed = |message: &String| Record::new(&message[12..17], message.as_bytes());
+        broker.produce(&input, &chunk.iter().map(keyed).collect::<Vec<_>>())?;
+    }
+    let runtime = job::runtime()?;
+    let bench = Bench {
+        broker: &broker,
+        input,
+        count,
+        runtime: &runtime,
+    };
+    let specimens = bench.specimens()?;
+    let ours = contestant("wealtharena.sql", || bench.job());
+    let bare = contestant("librdkafka alone", || bench.bare(&specimens));
+    let series = contest(size.rounds(), vec![ours, bare])?;
+    let mut section = Section::default();
+    section.say(format!(
+        "{count} messages in {PARTITIONS} partitions, a broker with its own data folder on the same \
+         machine, the topic that is written created for each round. The job is `wealtharena.sql` \
+         with another address and a bounded topic, from start to end, with its log on disk and a \
+         commit every second. *librdkafka alone* polls the same topic and sends, for each message, \
+         one that the job wrote, with the same settings. CPU time is that of this process, without \
+         the broker's."
+    ));
+    section.compare("messages", &series);
+    let share = |ratio: f64| 100.0 / ratio;
+    let wall = share(series[0].wall_ratio(&series[1]));
+    section.goal(Goal::at_least(
+        "of librdkafka's rate, by the clock",
+        wall,
+        60.0,
+        " %",
+    ));
+    let processor = share(series[0].ratio(&series[1]));
+    section.goal(Goal::at_least(
+        "of librdkafka's rate, per CPU-second",
+        processor,
+        60.0,
+        " %",
+    ));
+    Ok(section)
+}
+
+struct Bench<'a> {
+    broker: &'a Broker,
+    input: String,
+    count: usize,
+    runtime: &'a Runtime,
+}
+
+impl Bench<'_> {
+    /// The job, from its start to the acknowledgement of its last message.
+    fn job(&self) -> Result<Sample> {
+        let output = self.output()?;
+        let graph = self.graph(&output)?;
+        let data = tempfile::tempdir()?;
+        let taken = sample(Scope::Process, self.count, || {
+            job::finish(self.runtime, &graph, data.path()).map(drop)
+        })?;
+        self.written(&output)?;
+        Ok(taken)
+    }
+
+    fn graph(&self, output: &str) -> Result<Arc<Graph>> {
+        let servers = self.broker.bootstrap();
+        let options = [
+            format!("market_data_source.topic={}", self.input),
+            format!("market_data_source.properties.bootstrap.servers={servers}"),
+            "market_data_source.scan.startup.mode=earliest-offset".to_owned(),
+            "market_data_source.scan.bounded.mode=latest-offset".to_owned(),
+            format!("processed_market_data.topic={output}"),
+            format!("processed_market_data.properties.bootstrap.servers={servers}"),
+        ];
+        job::compile(job::WEALTHARENA, &options)
+    }
+
+    /// Messages as the job writes them.
+    fn specimens(&self) -> Result<Vec<Vec<u8>>> {
+        let output = self.output()?;
+        let data = tempfile::tempdir()?;
+        job::finish(self.runtime, &self.graph(&output)?, data.path())?;
+        let records = self.broker.consume(&output, SPECIMENS.min(self.count))?;
+        self.broker.delete_topic(&output)?;
+        Ok(records
+            .into_iter()
+            .filter_map(|record| record.payload)
+            .collect())
+    }
+
+    /// Consumes everything and produces as much, nothing else.
+    fn bare(&self, specimens: &[Vec<u8>]) -> Result<Sample> {
+        let output = self.output()?;
+        let taken = sample(Scope::Process, self.count, || {
+            self.forward(&output, specimens)
+        })?;
+        self.written(&output)?;
+        Ok(taken)
+    }
+
+    fn forward(&self, output: &str, specimens: &[Vec<u8>]) -> Result<()> {
+        let consumer: BaseConsumer = self
+            .config(&[
+                ("group.id", "bare"),
+                ("enable.auto.commit", "false"),
+                ("fetch.queue.backoff.ms", "2"),
+                ("queued.min.messages", "10000"),
+            ])
+            .create()?;
+        let mut partitions = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            partitions.add_partition_offset(&self.input, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&partitions)?;
+        let producer: BaseProducer = self
+            .config(&[
+                ("compression.type", "lz4"),
+                ("enable.idempotence", "true"),
+                ("linger.ms", "1"),
+                ("partitioner", "murmur2_random"),
+                ("queue.buffering.max.messages", "30000"),
+            ])
+            .create()?;
+        let mut payloads = specimens.iter().cycle();
+        let (mut read, mut heard) = (0, Instant::now());
+        while read < self.count {
+            let Some(message) = consumer.poll(Duration::from_millis(20)) else {
+                ensure!(heard.elapsed() < PATIENCE, "only {read} messages came");
+                continue;
+            };
+            std::hint::black_box(message?.payload());
+            heard = Instant::now();
+            read += 1;
+            let payload = payloads.next().context("the job wrote no message")?;
+            send(&producer, output, payload)?;
+            if read % 1_000 == 0 {
+                producer.poll(Duration::ZERO);
+            }
+        }
+        Ok(producer.flush(PATIENCE)?)
+    }
+
+    fn config(&self, settings: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.broker.bootstrap());
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
+        config
+    }
+
+    fn output(&self) -> Result<String> {
+        let name = self.broker.unique("processed-market-data");
+        self.broker.create_topic(&name, PARTITIONS)?;
+        Ok(name)
+    }
+
+    /// Counts the messages of a topic and deletes it.
+    fn written(&self, topic: &str) -> Result<()> {
+        let consumer: BaseConsumer = self.config(&[]).create()?;
+        let mut written = 0;
+        for partition in 0..PARTITIONS {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
+            written += (high - low) as usize;
+        }
+        self.broker.delete_topic(topic)?;
+        ensure!(
+            written == self.count,
+            "{written} of {} messages were written",
+            self.count
+        );
+        Ok(())
+    }
+}
+
+/// Hands a message to the client, waiting while its queue is full.
+fn send(producer: &BaseProducer, topic: &str, payload: &[u8]) -> Result<()> {
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(payload);
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                producer.poll(Duration::from_millis(1));
+                record = back;
+            }
+            Err((error, _)) => bail!(error),
+        }
+    }
+}
