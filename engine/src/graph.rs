@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
+use crate::error::Result;
 use crate::expression::Expression;
 use crate::operator::OperatorSpec;
 use crate::stream::{StreamSpec, system_fields};
@@ -94,6 +96,14 @@ pub struct Target {
     /// What feeds it. Its batches begin with the columns of the table, in order; what follows
     /// (system columns) is cut off before the sink, so that latency can be measured.
     pub from: Port,
+}
+
+impl Target {
+    /// The rows as the table has them: without the system columns.
+    pub fn visible(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns: Vec<usize> = (0..self.stream.schema.fields().len()).collect();
+        Ok(batch.project(&columns)?)
+    }
 }
 
 /// Tables in, steps in topological order, tables out.

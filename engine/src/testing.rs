@@ -127,17 +127,9 @@ impl Harness {
 
     /// What a target received since the last call, system columns cut off.
     pub fn emitted(&mut self, target: usize) -> Result<Vec<RecordBatch>> {
-        let columns = self.shard.graph().targets[target]
-            .stream
-            .schema
-            .fields()
-            .len();
-        let visible: Vec<usize> = (0..columns).collect();
         let batches = std::mem::take(&mut self.targets[target]);
-        Ok(batches
-            .iter()
-            .map(|batch| batch.project(&visible))
-            .collect::<Result<_, _>>()?)
+        let target = &self.shard.graph().targets[target];
+        batches.iter().map(|batch| target.visible(batch)).collect()
     }
 
     /// The late rows of a table since the last call.

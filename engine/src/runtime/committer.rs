@@ -18,35 +18,43 @@ pub(super) struct Commit {
     pub(super) snapshot: Option<StoredSnapshot>,
 }
 
-/// Where the rows of a job's outputs go: the sinks of the targets, then per table those of
-/// `$late`, of `$dead`, and the recorder.
-#[derive(Debug)]
-pub(super) struct Outputs {
-    /// By output; `None` where there is no recorder, or the sink takes its rows at once.
-    pub(super) sinks: Vec<Option<mpsc::Sender<Publication>>>,
+/// How the outputs of a job are numbered: its targets, then per table those of `$late`, of `$dead`,
+/// and the recorder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OutputNumbers {
     pub(super) targets: usize,
     pub(super) tables: usize,
 }
 
-impl Outputs {
-    pub(super) fn late(&self, table: usize) -> usize {
+impl OutputNumbers {
+    pub(super) fn late(self, table: usize) -> usize {
         self.targets + table
     }
 
-    pub(super) fn dead(&self, table: usize) -> usize {
+    pub(super) fn dead(self, table: usize) -> usize {
         self.targets + self.tables + table
     }
 
-    pub(super) fn recorder(&self, table: usize) -> usize {
+    fn recorder(self, table: usize) -> usize {
         self.targets + 2 * self.tables + table
     }
+}
 
+/// Where the rows of a job's outputs go.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    pub(super) numbers: OutputNumbers,
+    /// By output; `None` where there is no recorder, or the sink takes its rows at once.
+    pub(super) sinks: Vec<Option<mpsc::Sender<Publication>>>,
+}
+
+impl Outputs {
     /// Hands an epoch to every sink that has not published it; each hears of every epoch.
     pub(super) async fn publish(&self, record: &Record, published: &[Epoch]) {
         let kept = record
             .kept
             .iter()
-            .map(|(table, rows)| (self.recorder(*table), rows));
+            .map(|(table, rows)| (self.numbers.recorder(*table), rows));
         let outputs = record.outputs.iter().map(|(output, rows)| (*output, rows));
         let rows: Vec<(usize, &Vec<RecordBatch>)> = kept.chain(outputs).collect();
         for (output, sink) in self.sinks.iter().enumerate() {

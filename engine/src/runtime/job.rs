@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::committer::{Committer, Outputs};
+use super::committer::{Committer, OutputNumbers, Outputs};
 use super::recovery::{Recovered, recover};
 use super::shard_loop::{EpochBuilder, ShardLoop};
 use super::sink_loop::{Publication, Published, SinkLoop};
@@ -313,9 +313,8 @@ impl Running {
             epochs.set(output, *epoch);
         }
         let outputs = Outputs {
+            numbers: OutputNumbers { targets, tables },
             sinks: vec![],
-            targets,
-            tables,
         };
         let mut opened = Opened {
             outputs,

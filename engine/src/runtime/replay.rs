@@ -285,14 +285,9 @@ impl ReplayLoop {
             if batches.is_empty() {
                 continue;
             }
-            let columns = self.shard.graph().targets[number]
-                .stream
-                .schema
-                .fields()
-                .len();
-            let visible: Vec<usize> = (0..columns).collect();
-            let rows = batches.iter().map(|batch| batch.project(&visible));
-            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            let target = &self.shard.graph().targets[number];
+            let rows = batches.iter().map(|batch| target.visible(batch));
+            let rows = rows.collect::<Result<Vec<_>>>()?;
             let count: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
             self.status.lock().targets[number].rows += count as u64;
             let gone = |_| Error::internal("a sink is gone");

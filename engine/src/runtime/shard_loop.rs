@@ -8,7 +8,7 @@ use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::committer::{Commit, Outputs};
+use super::committer::{Commit, OutputNumbers};
 use super::job::stopped;
 use super::shard::{Emitted, Shard};
 use super::sink_loop::Publication;
@@ -172,8 +172,7 @@ impl ShardLoop {
 
     /// Sends rows on that do not wait for the commit, and puts the others into the epoch.
     async fn emit(&mut self, emitted: Emitted) -> Result<()> {
-        let outputs = Outputs {
-            sinks: vec![],
+        let numbers = OutputNumbers {
             targets: self.at_once.len(),
             tables: self.kept.len(),
         };
@@ -181,13 +180,8 @@ impl ShardLoop {
         for (target, batches) in emitted.targets.into_iter().enumerate() {
             for batch in batches {
                 self.epoch.emitted = true;
-                let columns = self.shard.graph().targets[target]
-                    .stream
-                    .schema
-                    .fields()
-                    .len();
                 self.measure(target, &batch, now);
-                let rows = batch.project(&(0..columns).collect::<Vec<_>>())?;
+                let rows = self.shard.graph().targets[target].visible(&batch)?;
                 match &self.at_once[target] {
                     Some(sink) => {
                         let epoch = self.epoch.record.epoch;
@@ -204,11 +198,11 @@ impl ShardLoop {
         }
         for (table, rows) in emitted.late {
             self.epoch.emitted = true;
-            append(&mut self.epoch.record.outputs, outputs.late(table), rows);
+            append(&mut self.epoch.record.outputs, numbers.late(table), rows);
         }
         for (table, rows) in emitted.dead {
             self.epoch.emitted = true;
-            append(&mut self.epoch.record.outputs, outputs.dead(table), rows);
+            append(&mut self.epoch.record.outputs, numbers.dead(table), rows);
         }
         Ok(())
     }
