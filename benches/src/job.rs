@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use connectors::Owner;
@@ -122,14 +122,12 @@ pub struct Feed {
     shard: Shard,
     split: Split,
     offset: i64,
-    columns: Vec<usize>,
 }
 
 impl Feed {
     /// A fresh shard. A graph over several tables or into several is not for it.
     pub fn new(graph: &Arc<Graph>) -> Result<Self> {
-        let target = graph.targets.first().context("the graph has no target")?;
-        let columns = (0..target.stream.schema.fields().len()).collect();
+        anyhow::ensure!(graph.targets.len() == 1, "the graph has not one target");
         let mut shard = Shard::new(Arc::clone(graph), false)?;
         let split = Split::new("memory");
         let splits = vec![split.clone()];
@@ -142,7 +140,6 @@ impl Feed {
             shard,
             split,
             offset: 0,
-            columns,
         })
     }
 
@@ -173,7 +170,8 @@ impl Feed {
     pub fn arrive(&mut self, arrival: Arrival) -> Result<Vec<RecordBatch>> {
         self.shard.arrive(arrival)?;
         let emitted = self.shard.take_emitted().targets.into_iter().flatten();
-        let rows = emitted.map(|batch| Ok(batch.project(&self.columns)?));
+        let target = &self.shard.graph().targets[0];
+        let rows = emitted.map(|batch| Ok(target.visible(batch)?));
         rows.collect()
     }
 

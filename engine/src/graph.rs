@@ -100,9 +100,13 @@ pub struct Target {
 
 impl Target {
     /// The rows as the table has them: without the system columns.
-    pub fn visible(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let columns: Vec<usize> = (0..self.stream.schema.fields().len()).collect();
-        Ok(batch.project(&columns)?)
+    pub fn visible(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let (_, mut columns, _) = batch.into_parts();
+        columns.truncate(self.stream.schema.fields().len());
+        Ok(RecordBatch::try_new(
+            Arc::clone(&self.stream.schema),
+            columns,
+        )?)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt::{Debug, Display};
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use crate::error::Result;
@@ -39,4 +40,24 @@ pub trait KernelSpec: Debug + Display + Send + Sync {
     fn data_type(&self) -> DataType;
     /// A fresh kernel.
     fn build(&self) -> Result<Box<dyn Kernel>>;
+}
+
+/// Which rows of a call have a value. A byte a row is cheaper to write in the loop over the rows
+/// than a bit, and kept from call to call it costs no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Valid(Vec<bool>);
+
+impl Valid {
+    /// As many rows, all with a value.
+    pub(crate) fn reset(&mut self, rows: usize) -> &mut [bool] {
+        self.0.clear();
+        self.0.resize(rows, true);
+        &mut self.0
+    }
+
+    /// The NULLs, if there are any.
+    pub(crate) fn nulls(&self) -> Option<NullBuffer> {
+        let all = self.0.iter().all(|valid| *valid);
+        (!all).then(|| NullBuffer::from(self.0.as_slice()))
+    }
 }

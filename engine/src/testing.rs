@@ -129,7 +129,8 @@ impl Harness {
     pub fn emitted(&mut self, target: usize) -> Result<Vec<RecordBatch>> {
         let batches = std::mem::take(&mut self.targets[target]);
         let target = &self.shard.graph().targets[target];
-        batches.iter().map(|batch| target.visible(batch)).collect()
+        let visible = batches.into_iter().map(|batch| target.visible(batch));
+        visible.collect()
     }
 
     /// The late rows of a table since the last call.

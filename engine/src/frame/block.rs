@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::fold::{Fold, deviation};
-use super::words::{Reading, Values, Words, array, nulls};
+use super::words::{Reading, Values, Words, array};
 use crate::error::{Error, Result};
 use crate::indicator::sliding::{Block, Spread};
-use crate::kernel::{Kernel, Rows};
+use crate::kernel::{Kernel, Rows, Valid};
 use crate::operator::{decode_states, encode_states};
 
 /// What moves in the window of one key.
@@ -98,6 +98,7 @@ pub(super) struct Sliding<H: Head> {
     /// One over each count.
     inverse: Vec<f64>,
     counts: Option<Counts>,
+    valid: Valid,
 }
 
 /// How many values the windows have, once there was a NULL.
@@ -121,6 +122,7 @@ impl<H: Head> Sliding<H> {
             slots,
             inverse,
             counts: None,
+            valid: Valid::default(),
         })
     }
 
@@ -158,8 +160,7 @@ impl<H: Head> Sliding<H> {
         let (heads, slots) = (self.heads.as_mut_slice(), self.slots.as_mut_slice());
         let inverse = self.inverse.as_slice();
         let mut values = vec![0; keys.len()];
-        let mut valid = vec![true; keys.len()];
-        let outputs = values.iter_mut().zip(&mut valid);
+        let outputs = values.iter_mut().zip(self.valid.reset(keys.len()));
         for ((key, word), (value, valid)) in keys.iter().zip(words.values.iter()).zip(outputs) {
             let key = *key as usize;
             let head = &mut heads[key];
@@ -175,7 +176,7 @@ impl<H: Head> Sliding<H> {
                 None => *valid = false,
             }
         }
-        array(values, nulls(&valid), &self.data_type)
+        array(values, self.valid.nulls(), &self.data_type)
     }
 
     fn evaluate_counted(&mut self, keys: &[u32], words: &Words) -> Result<ArrayRef> {

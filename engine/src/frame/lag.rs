@@ -3,9 +3,9 @@
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 
-use super::words::{Reading, Values, Words, array, nulls};
+use super::words::{Reading, Values, Words, array};
 use crate::error::{Error, Result};
-use crate::kernel::{Kernel, Rows};
+use crate::kernel::{Kernel, Rows, Valid};
 use crate::operator::{decode_states, encode_states};
 
 /// The value so many rows before.
@@ -19,6 +19,7 @@ pub(super) struct Lag {
     words: Vec<u64>,
     /// Which words are NULL, by position in `words`; empty while none is.
     nulls: Vec<bool>,
+    valid: Valid,
 }
 
 impl Lag {
@@ -33,6 +34,7 @@ impl Lag {
             seen,
             words,
             nulls,
+            valid: Valid::default(),
         })
     }
 
@@ -79,8 +81,7 @@ impl Kernel for Lag {
         let (mask, offset, ring) = (self.ring as u64 - 1, self.offset, self.ring);
         let (states, words) = (self.seen.as_mut_slice(), self.words.as_mut_slice());
         let mut values = vec![self.default.unwrap_or_default(); rows.keys.len()];
-        let mut valid = vec![true; rows.keys.len()];
-        let outputs = values.iter_mut().zip(&mut valid);
+        let outputs = values.iter_mut().zip(self.valid.reset(rows.keys.len()));
         for ((key, word), (value, valid)) in rows.keys.iter().zip(column.values.iter()).zip(outputs)
         {
             let key = *key as usize;
@@ -94,7 +95,7 @@ impl Kernel for Lag {
                 *valid = self.default.is_some();
             }
         }
-        array(values, nulls(&valid), &self.data_type)
+        array(values, self.valid.nulls(), &self.data_type)
     }
 
     fn snapshot(&self) -> Result<Vec<RecordBatch>> {

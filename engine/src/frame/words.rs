@@ -42,13 +42,6 @@ pub(super) struct Words {
     pub(super) nulls: Option<NullBuffer>,
 }
 
-/// The NULLs of rows of which some have no value. A byte a row is cheaper to write in the loop
-/// over the rows than a bit.
-pub(super) fn nulls(valid: &[bool]) -> Option<NullBuffer> {
-    let all = valid.iter().all(|valid| *valid);
-    (!all).then(|| NullBuffer::from(valid))
-}
-
 /// The array of these words.
 pub(super) fn array(
     words: Vec<u64>,

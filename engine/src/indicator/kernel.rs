@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 
 use super::Indicator;
 use crate::error::{Error, Result};
-use crate::kernel::{Kernel, Rows};
+use crate::kernel::{Kernel, Rows, Valid};
 use crate::operator::{decode_states, encode_states};
 
 /// The type of a value with these outputs: DOUBLE for one, a STRUCT of DOUBLE for several.
@@ -37,6 +37,7 @@ pub(super) fn erase<const I: usize, const O: usize, K: Indicator<I, O> + 'static
         fresh,
         states: vec![],
         fields: fields(outputs),
+        valid: Valid::default(),
     })
 }
 
@@ -44,12 +45,12 @@ struct Keyed<K, const I: usize, const O: usize> {
     fresh: K,
     states: Vec<K>,
     fields: Fields,
+    valid: Valid,
 }
 
 impl<const I: usize, const O: usize, K: Indicator<I, O>> Keyed<K, I, O> {
-    fn array(&self, values: [Vec<f64>; O], valid: &[bool]) -> Result<ArrayRef> {
-        let all = valid.iter().all(|valid| *valid);
-        let nulls = (!all).then(|| NullBuffer::from(valid));
+    fn array(&self, values: [Vec<f64>; O]) -> Result<ArrayRef> {
+        let nulls = self.valid.nulls();
         let mut columns = values.into_iter().map(|values| -> ArrayRef {
             Arc::new(Float64Array::new(ScalarBuffer::from(values), nulls.clone()))
         });
@@ -79,12 +80,12 @@ impl<const I: usize, const O: usize, K: Indicator<I, O>> Kernel for Keyed<K, I, 
         let nulls = nulls.fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls));
         let mut values: [Vec<f64>; O] = std::array::from_fn(|_| vec![0.0; count]);
         let mut outputs = values.each_mut().map(Vec::as_mut_slice);
-        // A byte a row is cheaper to write here than a bit.
-        let mut valid = nulls
-            .as_ref()
-            .map_or_else(|| vec![true; count], |nulls| nulls.iter().collect());
+        let valid = self.valid.reset(count);
+        if let Some(nulls) = nulls {
+            valid.iter_mut().zip(&nulls).for_each(|(v, n)| *v = n);
+        }
         let states = self.states.as_mut_slice();
-        for (row, (key, valid)) in rows.keys.iter().zip(&mut valid).enumerate() {
+        for (row, (key, valid)) in rows.keys.iter().zip(valid).enumerate() {
             let input: [f64; I] = std::array::from_fn(|i| inputs[i][row]);
             if !*valid || !input.iter().all(|value| value.is_finite()) {
                 *valid = false;
@@ -99,7 +100,7 @@ impl<const I: usize, const O: usize, K: Indicator<I, O>> Kernel for Keyed<K, I, 
                 None => *valid = false,
             }
         }
-        self.array(values, &valid)
+        self.array(values)
     }
 
     fn snapshot(&self) -> Result<Vec<RecordBatch>> {

@@ -193,6 +193,38 @@ impl Run<'_> {
         false
     }
 
+    /// Takes rows of these event times at once if none of them is late, and says whether it did.
+    /// `first` and `last` are when the first and the last of them arrived; no other split may
+    /// fall idle between.
+    pub(super) fn all_on_time(&mut self, times: &[i64], first: i64, last: i64) -> bool {
+        self.awake(first);
+        if last >= self.checked_until {
+            return false;
+        }
+        let (time, split) = self.splits.frontier;
+        let state = &mut self.splits.states[self.number as usize];
+        // Below this time rows are late: see `is_late`. The frontier follows this split's
+        // watermark at most, so what moves it on the way here changes nothing.
+        let mut bound = state
+            .watermark
+            .max(time.saturating_add(i64::from(self.number < split)));
+        let mut late = false;
+        for time in times {
+            late |= *time < bound;
+            bound = bound.max(time.saturating_sub(self.delay));
+        }
+        if late {
+            return false;
+        }
+        if let Some(highest) = times.iter().max() {
+            let reached = highest.saturating_sub(self.delay);
+            state.watermark = state.watermark.max(reached);
+        }
+        state.last_arrival = last;
+        self.raise();
+        true
+    }
+
     /// Raises the frontier after a record, good or bad.
     pub(super) fn raise(&mut self) {
         let own = (

@@ -92,8 +92,7 @@ impl Map for State {
         let numbers = self
             .table
             .number(&keys.collect::<Vec<_>>(), batch.num_rows())?;
-        let mut columns = Vec::with_capacity(batch.num_columns() + 1);
-        columns.extend_from_slice(batch.columns());
+        let (_, mut columns, _) = batch.into_parts();
         columns.push(Arc::new(UInt32Array::from(numbers)));
         out.emit(RecordBatch::try_new(
             Arc::clone(&self.spec.schema),

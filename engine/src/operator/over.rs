@@ -219,24 +219,21 @@ impl State {
         let Some((batch, evaluated)) = self.admit(batch, out)? else {
             return Ok(());
         };
-        let keys = keys(batch.column(self.spec.key))?;
+        let keys = keys(batch.column(self.spec.key))?.values().clone();
         let times = batch
             .column(self.spec.time)
             .as_primitive_opt::<TimestampNanosecondType>();
         let times = times.ok_or_else(|| Error::internal("over: the time is not TIMESTAMP(9)"))?;
-        let highest = keys
-            .values()
-            .iter()
-            .max()
-            .map_or(0, |key| *key as usize + 1);
+        let times = times.values().clone();
+        let highest = keys.iter().max().map_or(0, |key| *key as usize + 1);
         self.key_count = self.key_count.max(highest);
         let rows = Rows {
-            keys: keys.values(),
+            keys: &keys,
             key_count: self.key_count,
-            times: times.values(),
+            times: &times,
         };
-        let mut columns = Vec::with_capacity(batch.num_columns() + self.running.len());
-        columns.extend_from_slice(batch.columns());
+        let (_, mut columns, _) = batch.into_parts();
+        columns.reserve_exact(self.running.len());
         let mut arguments = Vec::with_capacity(4);
         for running in &mut self.running {
             arguments.clear();

@@ -286,7 +286,7 @@ impl ReplayLoop {
                 continue;
             }
             let target = &self.shard.graph().targets[number];
-            let rows = batches.iter().map(|batch| target.visible(batch));
+            let rows = batches.into_iter().map(|batch| target.visible(batch));
             let rows = rows.collect::<Result<Vec<_>>>()?;
             let count: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
             self.status.lock().targets[number].rows += count as u64;

@@ -46,16 +46,15 @@ struct Step {
     /// The watermark of each port, and what they have in common.
     ports: Vec<Watermark>,
     watermark: Watermark,
-    readers: Arc<Readers>,
+    readers: Arc<[Reader]>,
     counts: StepCounts,
 }
 
 /// Who reads a port.
-#[derive(Debug, Default)]
-struct Readers {
-    /// Steps, with the port there.
-    steps: Vec<(usize, usize)>,
-    targets: Vec<usize>,
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Target(usize),
+    Step { number: usize, port: usize },
 }
 
 /// A digest's rows and chains.
@@ -67,7 +66,7 @@ pub struct Shard {
     intake: Intake,
     steps: Vec<Step>,
     /// Per table, who reads it.
-    inputs: Vec<Arc<Readers>>,
+    inputs: Vec<Arc<[Reader]>>,
     digests: Option<Vec<Digest>>,
     emitted: Emitted,
 }
@@ -100,21 +99,21 @@ pub struct ShardSnapshot {
 impl Shard {
     /// A fresh shard; with `digests` it keeps a digest of each target.
     pub fn new(graph: Arc<Graph>, digests: bool) -> Result<Self> {
-        let mut readers: Vec<Readers> = graph.nodes.iter().map(|_| Readers::default()).collect();
-        let mut inputs: Vec<Readers> = graph.inputs.iter().map(|_| Readers::default()).collect();
-        let mut of = |from: Port, add: &mut dyn FnMut(&mut Readers)| match from {
-            Port::Input(table) => add(&mut inputs[table]),
-            Port::Node(step) => add(&mut readers[step]),
+        let mut readers: Vec<Vec<Reader>> = vec![vec![]; graph.nodes.len()];
+        let mut inputs: Vec<Vec<Reader>> = vec![vec![]; graph.inputs.len()];
+        let mut add = |from: Port, reader: Reader| match from {
+            Port::Input(table) => inputs[table].push(reader),
+            Port::Node(step) => readers[step].push(reader),
         };
-        for (reader, node) in graph.nodes.iter().enumerate() {
+        for (number, Target { from, .. }) in graph.targets.iter().enumerate() {
+            add(*from, Reader::Target(number));
+        }
+        for (number, node) in graph.nodes.iter().enumerate() {
             for (port, from) in node.inputs.iter().enumerate() {
-                of(*from, &mut |readers| readers.steps.push((reader, port)));
+                add(*from, Reader::Step { number, port });
             }
         }
-        for (target, Target { from, .. }) in graph.targets.iter().enumerate() {
-            of(*from, &mut |readers| readers.targets.push(target));
-        }
-        let step = |(number, readers): (usize, Readers)| {
+        let step = |(number, readers): (usize, Vec<Reader>)| {
             let node = &graph.nodes[number];
             let name = node.spec.to_string();
             Ok(Step {
@@ -123,7 +122,7 @@ impl Shard {
                 table: graph.table_of(Port::Node(number)),
                 ports: vec![Watermark::MIN; node.inputs.len()],
                 watermark: Watermark::MIN,
-                readers: Arc::new(readers),
+                readers: readers.into(),
                 counts: StepCounts::default(),
             })
         };
@@ -132,7 +131,7 @@ impl Shard {
             .enumerate()
             .map(step)
             .collect::<Result<Vec<_>>>()?;
-        let inputs = inputs.into_iter().map(Arc::new).collect();
+        let inputs = inputs.into_iter().map(Arc::from).collect();
         let digests = match digests {
             true => Some(graph.targets.iter().map(digest).collect::<Result<_>>()?),
             false => None,
@@ -172,49 +171,67 @@ impl Shard {
         self.emitted.dead.extend(step.dead);
         for (table, message) in step.messages {
             let readers = Arc::clone(&self.inputs[table]);
-            self.hand_on(&readers, &message)?;
+            match message {
+                Message::Batch(batch) => self.hand_on(&readers, batch)?,
+                Message::Watermark(watermark) => self.advance(&readers, watermark)?,
+            }
         }
         Ok(step.changed)
     }
 
-    /// Hands a message to all who read the port it left.
-    fn hand_on(&mut self, readers: &Readers, message: &Message) -> Result<()> {
-        if let Message::Batch(batch) = message {
-            for target in &readers.targets {
-                if let Some(digests) = &mut self.digests {
-                    digests[*target].add(batch)?;
-                }
-                self.emitted.targets[*target].push(batch.clone());
-            }
+    /// Hands rows to all who read the port they left. The last of them gets the batch itself: a
+    /// clone counts a reference for every column.
+    fn hand_on(&mut self, readers: &[Reader], batch: RecordBatch) -> Result<()> {
+        let Some((last, others)) = readers.split_last() else {
+            return Ok(());
+        };
+        for reader in others {
+            self.deliver(*reader, batch.clone())?;
         }
-        let mut steps = readers.steps.iter();
-        steps.try_for_each(|(step, port)| self.deliver(*step, *port, message))
+        self.deliver(*last, batch)
     }
 
-    fn deliver(&mut self, number: usize, port: usize, message: &Message) -> Result<()> {
-        let step = &mut self.steps[number];
-        let mut out = Output::default();
-        match message {
-            Message::Batch(batch) => {
+    fn deliver(&mut self, reader: Reader, batch: RecordBatch) -> Result<()> {
+        match reader {
+            Reader::Target(number) => {
+                if let Some(digests) = &mut self.digests {
+                    digests[number].add(&batch)?;
+                }
+                self.emitted.targets[number].push(batch);
+                Ok(())
+            }
+            Reader::Step { number, port } => {
+                let step = &mut self.steps[number];
+                let mut out = Output::default();
                 step.counts.rows_in += batch.num_rows() as u64;
-                step.operator.on_batch(port, batch.clone(), &mut out)?;
+                step.operator.on_batch(port, batch, &mut out)?;
                 self.forward(number, &mut out)
             }
-            Message::Watermark(watermark) => {
-                step.ports[port] = *watermark;
-                let Some(common) = step.ports.iter().copied().reduce(Watermark::meet) else {
-                    return Ok(());
-                };
-                if common == step.watermark {
-                    return Ok(());
-                }
-                step.watermark = common;
-                step.operator.on_watermark(common, &mut out)?;
-                self.forward(number, &mut out)?;
-                let readers = Arc::clone(&self.steps[number].readers);
-                self.hand_on(&readers, &Message::Watermark(common))
-            }
         }
+    }
+
+    /// Tells all who read a port how far it is complete.
+    fn advance(&mut self, readers: &[Reader], watermark: Watermark) -> Result<()> {
+        for reader in readers {
+            let Reader::Step { number, port } = *reader else {
+                continue;
+            };
+            let step = &mut self.steps[number];
+            step.ports[port] = watermark;
+            let Some(common) = step.ports.iter().copied().reduce(Watermark::meet) else {
+                continue;
+            };
+            if common == step.watermark {
+                continue;
+            }
+            step.watermark = common;
+            let mut out = Output::default();
+            step.operator.on_watermark(common, &mut out)?;
+            self.forward(number, &mut out)?;
+            let readers = Arc::clone(&self.steps[number].readers);
+            self.advance(&readers, common)?;
+        }
+        Ok(())
     }
 
     /// Hands on what a step emitted.
@@ -242,7 +259,7 @@ impl Shard {
             let step = &mut self.steps[number];
             step.counts.rows_out += batch.num_rows() as u64;
             let readers = Arc::clone(&step.readers);
-            self.hand_on(&readers, &Message::Batch(batch))?;
+            self.hand_on(&readers, batch)?;
         }
         Ok(())
     }

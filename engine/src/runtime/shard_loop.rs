@@ -181,7 +181,7 @@ impl ShardLoop {
             for batch in batches {
                 self.epoch.emitted = true;
                 self.measure(target, &batch, now);
-                let rows = self.shard.graph().targets[target].visible(&batch)?;
+                let rows = self.shard.graph().targets[target].visible(batch)?;
                 match &self.at_once[target] {
                     Some(sink) => {
                         let epoch = self.epoch.record.epoch;
