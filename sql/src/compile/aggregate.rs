@@ -133,7 +133,9 @@ impl Compiler<'_> {
         for (function, _) in functions.iter_mut() {
             exprs.extend(parts(function).map(|expr| (expr.clone(), expr.to_string())));
         }
-        let positions = self.materialise(relation, &exprs)?;
+        // Nothing else of the rows is read above.
+        let kept = self.kept(relation, [], &exprs);
+        let positions = self.materialise(relation, &exprs, &kept)?;
         let schema = self.schema(relation);
         let computed = functions
             .iter_mut()

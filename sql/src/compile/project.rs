@@ -41,7 +41,7 @@ impl Compiler<'_> {
         for (expr, field) in bound.iter().zip(node.schema.fields()) {
             at.push(match picked(expr) {
                 Some(index) => columns.pass_once(&schema, index),
-                None => columns.add(self.adapt(expr, &schema)?, field.name()),
+                None => columns.add(expr, self.adapt(expr, &schema)?, field.name()),
             });
         }
         // What no column of the query names but a step above may need.

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, Schema};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Ident, Spanned};
 use datafusion::sql::sqlparser::tokenizer::Span;
-use engine::expression;
 use engine::graph::Target;
-use engine::operator::project::Project;
 use engine::stream::ARRIVED_AT;
 
-use super::{Compiler, Demand, Relation, span_of, unaliased};
+use super::{Columns, Compiler, Demand, Relation, span_of, unaliased};
 use crate::catalog::{Origin, Table};
 use crate::check;
 use crate::error::{Error, Result};
@@ -137,18 +135,9 @@ impl Compiler<'_> {
             wanted.push(Arc::clone(&batch.fields()[index]));
             from.push(index);
         }
-        let pick = |index: &usize| -> Arc<dyn engine::Expression> {
-            let field = batch.field(*index);
-            let (name, data_type) = (field.name().clone(), field.data_type().clone());
-            Arc::new(expression::Column {
-                index: *index,
-                name,
-                data_type,
-            })
-        };
-        let columns = from.iter().map(pick).collect();
-        let schema = Arc::new(Schema::new(wanted));
-        self.add(Project { schema, columns }, relation.port)
+        let mut columns = Columns::keeping(&batch, &from);
+        columns.fields = wanted;
+        self.project(relation, columns).port
     }
 }
 

@@ -108,7 +108,8 @@ impl Compiler<'_> {
             let bound = self.bind(relation, plan.schema(), expr)?;
             keys.push((bound, expr.schema_name().to_string()));
         }
-        let keys = self.materialise(relation, &keys)?;
+        let kept = self.needed(relation, &keys);
+        let keys = self.materialise(relation, &keys, &kept)?;
         let key = self.key(relation, &keys)?;
         let input = self.schema(relation);
         let mut functions: Vec<Function> = vec![];
