@@ -5,6 +5,7 @@
 //! that only compute and pick are joined in the end (`fuse`), when it is known who reads what.
 
 mod aggregate;
+mod assign;
 mod bounds;
 mod fuse;
 mod project;
@@ -46,7 +47,7 @@ pub fn compile(catalog: &Catalog, inserts: &[Insert]) -> Result<Graph> {
         graph: Graph::default(),
         projected: BTreeMap::new(),
     };
-    let mut errors = vec![];
+    let mut errors = sink::written_twice(inserts);
     for insert in inserts {
         if let Err(wrong) = compiler.insert(insert) {
             errors.extend(wrong);

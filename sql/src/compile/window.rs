@@ -362,7 +362,7 @@ fn frame_of(frame: &WindowFrame, name: &str, place: Span) -> Step<Frame> {
         WindowFrameBound::CurrentRow => Ok(Some(0)),
         WindowFrameBound::Preceding(value) if value.is_null() => Ok(None),
         WindowFrameBound::Preceding(value) => length(value, units).map(Some).ok_or_else(|| {
-            let message = format!("{name}: {value} PRECEDING is not a length of the frame");
+            let message = format!("{name}: the frame has no fixed length of zero or more");
             refuse(
                 message,
                 "write ROWS 19 PRECEDING or RANGE INTERVAL '1' MINUTE PRECEDING",
