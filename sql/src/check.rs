@@ -5,6 +5,7 @@
 
 mod clause;
 mod explain;
+mod locate;
 
 use std::ops::ControlFlow;
 
@@ -19,6 +20,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::{Error, Result};
 use crate::functions::{indicator, time::NOW};
+use crate::session::Session;
 
 pub(crate) use explain::{explain, tokenizer_span};
 
@@ -31,6 +33,20 @@ pub(crate) fn query(query: &Query) -> Result<()> {
     } else {
         Err(check.errors)
     }
+}
+
+/// DataFusion's error about a query: at what it names, or else at `whole`.
+pub(crate) fn explain_query(
+    error: &DataFusionError,
+    whole: Span,
+    query: &Query,
+    session: &Session<'_>,
+) -> Vec<Error> {
+    let mut errors = explain(error, whole, session);
+    for error in errors.iter_mut().filter(|error| error.span == whole) {
+        error.span = locate::locate(&error.message, query).unwrap_or(whole);
+    }
+    errors
 }
 
 /// Refuses what no computed column can be.
