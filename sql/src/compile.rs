@@ -7,6 +7,7 @@
 mod aggregate;
 mod assign;
 mod bounds;
+mod columns;
 mod fuse;
 mod project;
 mod scan;
@@ -18,15 +19,17 @@ mod window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError};
-use datafusion::logical_expr::{Expr, LogicalPlan, ident};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::graph::Port;
 use engine::operator::project::Project;
 use engine::stream::{ARRIVED_AT, LATE, SPLIT};
-use engine::{Expression, Graph, OperatorSpec, expression};
+use engine::{Expression, Graph, OperatorSpec};
+
+use columns::{Columns, unique};
 
 use crate::adapt;
 use crate::catalog::Catalog;
@@ -277,80 +280,6 @@ impl Compiler<'_> {
         let mut errors = check::explain(error, place, self.session).into_iter();
         errors.next().unwrap_or_else(|| internal(error))
     }
-}
-
-/// The columns of a projection under construction; names stay unique.
-struct Columns {
-    fields: Vec<Arc<Field>>,
-    expressions: Vec<Arc<dyn Expression>>,
-    /// The same, over the names of the input's columns.
-    bound: Vec<Expr>,
-    /// The input's position of every column that is only passed on.
-    moves: Vec<Option<usize>>,
-}
-
-impl Columns {
-    fn new() -> Self {
-        Self {
-            fields: vec![],
-            expressions: vec![],
-            bound: vec![],
-            moves: vec![],
-        }
-    }
-
-    fn keeping(schema: &Schema, kept: &[usize]) -> Self {
-        let mut columns = Self::new();
-        for index in kept {
-            columns.pass(schema, *index);
-        }
-        columns
-    }
-
-    /// Passes a column on.
-    fn pass(&mut self, schema: &Schema, index: usize) -> usize {
-        let field = &schema.fields()[index];
-        let (name, data_type) = (field.name().clone(), field.data_type().clone());
-        self.fields.push(Arc::clone(field));
-        self.bound.push(ident(&name));
-        self.expressions.push(Arc::new(expression::Column {
-            index,
-            name,
-            data_type,
-        }));
-        self.moves.push(Some(index));
-        self.moves.len() - 1
-    }
-
-    /// Where a kept column is now.
-    fn moved(&self, index: usize) -> usize {
-        self.moves
-            .iter()
-            .position(|kept| *kept == Some(index))
-            .unwrap_or(index)
-    }
-
-    /// Adds a computed column.
-    fn add(&mut self, expr: &Expr, expression: Arc<dyn Expression>, name: &str) -> usize {
-        let name = unique(name, self.fields.iter().map(|field| field.name().as_str()));
-        self.fields
-            .push(Arc::new(Field::new(name, expression.data_type(), true)));
-        self.expressions.push(expression);
-        self.bound.push(expr.clone());
-        self.moves.push(None);
-        self.moves.len() - 1
-    }
-}
-
-/// The name, or with a number where it is taken.
-fn unique<'n>(name: &str, taken: impl Iterator<Item = &'n str>) -> String {
-    let taken: Vec<&str> = taken.collect();
-    let free = |name: &str| !taken.contains(&name);
-    let numbered = (2..).map(|n| format!("{name}_{n}"));
-    std::iter::once(name.to_owned())
-        .chain(numbered)
-        .find(|name| free(name))
-        .unwrap_or_default()
 }
 
 /// Where an expression stands: the place of its first column.
