@@ -9,7 +9,6 @@ use connectors::Owner;
 use engine::{Error, Graph};
 use sql::Script;
 use sql::catalog::{Overrides, Table};
-use sql::statement::Insert;
 
 use crate::exit::Failure;
 
@@ -69,10 +68,7 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
     let graph = sql::compile(&script.catalog, &inserts);
     errors.extend(option_errors(&script, graph.as_ref().ok()));
     let graph = match graph {
-        Ok(graph) => {
-            errors.extend(written_twice(&graph, &inserts));
-            graph
-        }
+        Ok(graph) => graph,
         Err(wrong) => {
             errors.extend(wrong);
             Graph::default()
@@ -96,22 +92,6 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
 /// The overrides that the command line gives.
 pub(crate) fn overrides(options: &[String]) -> Result<Overrides, Failure> {
     Overrides::parse(options).map_err(|errors| Failure::script(messages(&errors)))
-}
-
-/// Outputs of one name would be one file: a table is written by one `INSERT`.
-fn written_twice(graph: &Graph, inserts: &[Insert]) -> Vec<sql::Error> {
-    let mut known = vec![];
-    let mut errors = vec![];
-    for (target, insert) in graph.targets.iter().zip(inserts) {
-        let name = &target.stream.name;
-        if known.contains(&name) {
-            let message = format!("a second INSERT writes table '{name}'");
-            let error = sql::Error::invalid(message, insert.table.span);
-            errors.push(error.hint("write one INSERT over both queries, joined by UNION ALL"));
-        }
-        known.push(name);
-    }
-    errors
 }
 
 /// What the connectors have against the options of the tables. Without a graph it is not known
@@ -152,39 +132,9 @@ fn option_errors(script: &Script, graph: Option<&Graph>) -> Vec<sql::Error> {
             }
             None => read(table).or_else(|error| written(table).map_err(|_| error)),
         };
-        errors.extend(checked.err().map(|error| placed(table, &error)));
+        errors.extend(checked.err().map(|error| table.place(&error)));
     }
     errors
-}
-
-/// What a connector says about a table, at the option that it names first: the connector is
-/// named last, because every message has it.
-fn placed(table: &Table, error: &Error) -> sql::Error {
-    let chain = error.chain();
-    let (message, hint) = match chain.rsplit_once("; did you mean ") {
-        Some((message, near)) => (message.to_owned(), Some(format!("did you mean {near}"))),
-        None => (chain, None),
-    };
-    let named = |key: &str| message.find(&format!("'{key}'"));
-    let options = table
-        .places
-        .options
-        .iter()
-        .filter(|(key, _)| *key != "connector");
-    let option = options
-        .filter_map(|(key, span)| Some((named(key)?, span)))
-        .min_by_key(|(at, _)| *at);
-    let connector = || {
-        named(&table.stream.connector)?;
-        table.places.options.get("connector")
-    };
-    let span = option.map(|(_, span)| span).or_else(connector);
-    sql::Error {
-        kind: error.kind(),
-        span: *span.unwrap_or(&table.places.name),
-        message,
-        hint,
-    }
 }
 
 /// Errors of a query on the command line.
@@ -246,6 +196,9 @@ fn render_one(text: &Text, error: &sql::Error) -> String {
         let _ = writeln!(rendered, "{gutter} |\n{number} | {}", shown.trim_end());
         let indent = " ".repeat(column - from);
         let _ = writeln!(rendered, "{gutter} | {indent}{}", "^".repeat(carets));
+    }
+    if let Some(option) = &error.option {
+        let _ = writeln!(rendered, " --> --option {option}");
     }
     if let Some(hint) = &error.hint {
         let _ = writeln!(rendered, "help: {hint}");

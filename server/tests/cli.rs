@@ -63,7 +63,14 @@ INSERT INTO sink SELECT symbol, 1.0 FROM tradse;
 ";
     place.write("wrong.sql", script);
     let said = place.run(&["check", "wrong.sql"]).failed(2);
-    for expected in ["'rats'", "'kafk'", "'prise'", "rsi", "'tradse'"] {
+    for expected in [
+        "'rats'",
+        "'kafk'",
+        "'prise'",
+        "rsi",
+        "'tradse'",
+        "a second INSERT",
+    ] {
         assert!(said.contains(expected), "no word of {expected}: {said}");
     }
     for expected in [
@@ -81,7 +88,7 @@ INSERT INTO sink SELECT symbol, 1.0 FROM tradse;
         said.contains(" --> wrong.sql:3:"),
         "the option has a place: {said}"
     );
-    assert!(said.trim_end().ends_with("wrong.sql: 5 errors"), "{said}");
+    assert!(said.trim_end().ends_with("wrong.sql: 7 errors"), "{said}");
     assert_eq!(
         place.run(&["run", "wrong.sql"]).failed(2),
         said,
@@ -117,7 +124,23 @@ fn bad_arguments_are_bad_input() {
     assert!(failed(&["check", "job.sql", "--option", "rate"]).contains("table.key=value"));
     let said = failed(&["check", "job.sql", "--option", "trade.rate=5"]);
     assert!(
-        said.contains("'trade'") && said.contains("did you mean 'trades'?"),
+        said.contains(" --> --option trade.rate\nhelp: did you mean 'trades'?"),
+        "{said}"
+    );
+    let said = failed(&["check", "job.sql", "--option", "trades.rows=many"]);
+    let expected = "option 'rows' is 'many', expected a whole number\n --> --option trades.rows\n";
+    assert!(said.contains(expected), "{said}");
+    let said = failed(&["check", "job.sql", "--option", "trades.rats=5"]);
+    let expected = " --> --option trades.rats\nhelp: did you mean 'rate'?";
+    assert!(said.contains(expected), "{said}");
+    let said = failed(&[
+        "check",
+        "job.sql",
+        "--option",
+        "trades.watermark.silence=loud",
+    ]);
+    assert!(
+        said.contains(" --> --option trades.watermark.silence\n"),
         "{said}"
     );
     assert!(failed(&["run", "job.sql", "--duration", "soon"]).contains("20s"));

@@ -4,7 +4,7 @@ mod aggregate;
 mod expression;
 mod native;
 
-pub(crate) use aggregate::{STREAMABLE, aggregate};
+pub(crate) use aggregate::aggregate;
 pub(crate) use expression::expression;
 
 use datafusion::common::DataFusionError;

@@ -5,7 +5,7 @@ mod duration;
 mod options;
 mod overrides;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub struct Places {
     pub name: Span,
     /// Every option's key; `connector` stands for its value.
     pub options: BTreeMap<String, Span>,
+    /// The keys that were given beside the text, whatever stands in it.
+    pub given: BTreeSet<String>,
 }
 
 /// A column and where it comes from.
@@ -104,20 +106,36 @@ impl Table {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// The place of what a connector says about this table: the option it names in quotes, or
-    /// the table's name.
+    /// What a connector says about this table, at the option that it names first in quotes, or
+    /// at the table's name. The connector comes last, because every message names it.
     #[must_use]
     pub fn place(&self, error: &engine::Error) -> Error {
-        let message = error.chain();
-        let named = |key: &str| message.contains(&format!("'{key}'"));
-        let option = self.places.options.iter().find(|(key, _)| {
-            named(key) || (key.as_str() == "connector" && named(&self.stream.connector))
-        });
-        let span = option.map_or(self.places.name, |(_, span)| *span);
-        let table = format!("table {}: {message}", self.stream.name);
-        Error {
+        let chain = error.chain();
+        let (message, hint) = match chain.rsplit_once("; did you mean ") {
+            Some((message, near)) => (message.to_owned(), Some(format!("did you mean {near}"))),
+            None => (chain, None),
+        };
+        let Places {
+            name,
+            options,
+            given,
+        } = &self.places;
+        let named = |key: &str| message.find(&format!("'{key}'"));
+        let keys = options.keys().chain(given);
+        let keys = keys.filter(|key| *key != "connector");
+        let option = keys.filter_map(|key| Some((named(key)?, key.as_str())));
+        let option = option.min_by_key(|(at, _)| *at).map(|(_, key)| key);
+        let connector = || named(&self.stream.connector).map(|_| "connector");
+        let key = option.or_else(connector);
+        let span = key.and_then(|key| options.get(key)).unwrap_or(name);
+        let placed = Error {
             kind: error.kind(),
-            ..Error::invalid(table, span)
+            hint,
+            ..Error::invalid(message, *span)
+        };
+        match key.filter(|key| given.contains(*key)) {
+            Some(key) => placed.of_option(format!("{}.{key}", self.stream.name)),
+            None => placed,
         }
     }
 }
@@ -160,6 +178,7 @@ impl Catalog {
         let places = Places {
             name: table.name.span,
             options: options.places,
+            given: options.given,
         };
         let stream = StreamSpec {
             name: name.clone(),
@@ -209,10 +228,12 @@ impl Catalog {
         let tables = || self.tables.keys().map(String::as_str);
         let unknown = self
             .overrides
-            .tables()
-            .filter(|table| !self.tables.contains_key(*table));
+            .names()
+            .filter(|(table, _)| !self.tables.contains_key(*table));
         let errors: Vec<Error> = unknown
-            .map(|table| Error::unknown("table", table, Span::empty(), tables()))
+            .map(|(table, option)| {
+                Error::unknown("table", table, Span::empty(), tables()).of_option(option)
+            })
             .collect();
         if errors.is_empty() {
             Ok(())

@@ -3,7 +3,9 @@
 //! What the text alone shows is refused before DataFusion sees it, since its plans keep the
 //! places of columns only; what needs types or the meaning of a column is refused by `compile`.
 
+mod clause;
 mod explain;
+mod locate;
 
 use std::ops::ControlFlow;
 
@@ -11,14 +13,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DataFusionError, Result as PlanResult, plan_datafusion_err};
 use datafusion::logical_expr::{Expr, Volatility};
 use datafusion::sql::sqlparser::ast::{
-    self, Distinct, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, WindowFrameBound,
+    self, FunctionArguments, JoinOperator, Query, Select, Spanned, TableFactor, Visit, Visitor,
     WindowFrameUnits, WindowSpec, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::error::{Error, Result};
 use crate::functions::{indicator, time::NOW};
+use crate::session::Session;
 
 pub(crate) use explain::{explain, tokenizer_span};
 
@@ -31,6 +33,20 @@ pub(crate) fn query(query: &Query) -> Result<()> {
     } else {
         Err(check.errors)
     }
+}
+
+/// DataFusion's error about a query: at what it names, or else at `whole`.
+pub(crate) fn explain_query(
+    error: &DataFusionError,
+    whole: Span,
+    query: &Query,
+    session: &Session<'_>,
+) -> Vec<Error> {
+    let mut errors = explain(error, whole, session);
+    for error in errors.iter_mut().filter(|error| error.span == whole) {
+        error.span = locate::locate(&error.message, query).unwrap_or(whole);
+    }
+    errors
 }
 
 /// Refuses what no computed column can be.
@@ -153,15 +169,30 @@ impl Check {
         if frame.units == WindowFrameUnits::Groups {
             self.refuse(span, "GROUPS frames are not built yet", "use ROWS or RANGE");
         }
-        for bound in [Some(&frame.start_bound), frame.end_bound.as_ref()]
-            .into_iter()
-            .flatten()
-        {
-            if let WindowFrameBound::Following(_) = bound {
-                let hint = "end the frame with CURRENT ROW";
-                self.refuse(span, "a frame of FOLLOWING rows waits for the future", hint);
-            }
+        self.bound(frame.units, &frame.start_bound, span);
+        if let Some(end) = &frame.end_bound {
+            self.bound(frame.units, end, span);
         }
+    }
+
+    /// `DISTINCT` in an aggregate.
+    fn distinct(&mut self, function: &ast::Function, name: &str) {
+        let distinct = Some(ast::DuplicateTreatment::Distinct);
+        let of_values = matches!(
+            &function.args,
+            FunctionArguments::List(list) if list.duplicate_treatment == distinct
+        );
+        if !of_values || name == "count" {
+            return;
+        }
+        let hint = match name {
+            "max" | "min" | "bool_and" | "bool_or" | "bit_and" | "bit_or" => {
+                "leave DISTINCT out: the result is the same"
+            }
+            _ => "leave DISTINCT out, or GROUP BY the value in an inner query first",
+        };
+        let message = format!("{name}(DISTINCT …) does not run on a stream");
+        self.refuse(function.span(), message, hint);
     }
 
     fn function(&mut self, function: &ast::Function) {
@@ -177,7 +208,7 @@ impl Check {
                 let hint = format!("write {name}(…) OVER (PARTITION BY … ORDER BY time)");
                 self.refuse(function.span(), message, &hint);
             }
-            None => {}
+            None => self.distinct(function, &name),
         }
         if function.over.is_some()
             && let FunctionArguments::List(list) = &function.args
@@ -208,73 +239,12 @@ impl Visitor for Check {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let span = query.span();
-        if let Some(order) = &query.order_by {
-            let hint = "rows come in the order of time; leave it out, or sort what `query` reads";
-            self.refuse(
-                order.span(),
-                "ORDER BY waits for the end of the stream",
-                hint,
-            );
-        }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let hint = "leave it out, or filter with WHERE";
-            self.refuse(
-                span,
-                "LIMIT has no meaning on a stream that does not end",
-                hint,
-            );
-        }
-        if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
-            self.refuse(
-                with.span(),
-                "WITH RECURSIVE does not run on a stream",
-                "write WITH",
-            );
-        }
-        if !query.locks.is_empty() || !query.pipe_operators.is_empty() {
-            self.refuse(span, "this clause does not run on a stream", "leave it out");
-        }
-        self.set_expression(&query.body);
+        self.tail(query);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        match &select.distinct {
-            None | Some(Distinct::All) => {}
-            Some(_) => {
-                let hint = "group by the columns in a window of TUMBLE or HOP";
-                self.refuse(select.span(), "DISTINCT remembers every row for ever", hint);
-            }
-        }
-        let modifiers = match &select.group_by {
-            GroupByExpr::All(_) => true,
-            GroupByExpr::Expressions(_, modifiers) => !modifiers.is_empty(),
-        };
-        if modifiers {
-            let hint = "name the columns to group by";
-            self.refuse(select.span(), "GROUP BY takes plain expressions", hint);
-        }
-        let unknown = select.top.is_some()
-            || select.into.is_some()
-            || select.prewhere.is_some()
-            || !select.lateral_views.is_empty()
-            || !select.connect_by.is_empty()
-            || !select.cluster_by.is_empty()
-            || !select.distribute_by.is_empty()
-            || !select.sort_by.is_empty();
-        if unknown {
-            self.refuse(
-                select.span(),
-                "this clause does not run on a stream",
-                "leave it out",
-            );
-        }
-        if select.from.is_empty() {
-            let hint = "read from a table";
-            self.refuse(select.span(), "a SELECT without FROM is no stream", hint);
-        }
-        self.joins(select);
+        self.select(select);
         ControlFlow::Continue(())
     }
 
@@ -284,8 +254,8 @@ impl Visitor for Check {
             TableFactor::Table {
                 version: Some(_), ..
             } => {
-                let hint = "lookup joins are not built yet";
-                self.refuse(span, "FOR SYSTEM_TIME AS OF is not available", hint);
+                let hint = "leave it out: a stream is read as it comes";
+                self.refuse(span, "a version of a table is not available", hint);
             }
             TableFactor::Table {
                 sample: Some(_), ..
@@ -344,33 +314,5 @@ impl Visitor for Check {
             _ => {}
         }
         ControlFlow::Continue(())
-    }
-}
-
-impl Check {
-    fn set_expression(&mut self, body: &SetExpr) {
-        match body {
-            SetExpr::Select(_) | SetExpr::Query(_) => {}
-            SetExpr::SetOperation {
-                op,
-                set_quantifier,
-                left,
-                right,
-            } => {
-                if *op != SetOperator::Union {
-                    let message = format!("{op} remembers every row for ever");
-                    self.refuse(right.span(), message, "use UNION ALL");
-                } else if *set_quantifier != SetQuantifier::All {
-                    let hint = "write UNION ALL";
-                    self.refuse(right.span(), "UNION remembers every row for ever", hint);
-                }
-                self.set_expression(left);
-                self.set_expression(right);
-            }
-            other => {
-                let hint = "read from a table; a bounded one is a Parquet file";
-                self.refuse(other.span(), "this is no stream", hint);
-            }
-        }
     }
 }

@@ -1,10 +1,14 @@
 //! From DataFusion's logical plans to a [`Graph`]: one arm, one file.
 //!
 //! A projection that only picks columns is no step: a [`Relation`] says where each column of
-//! the plan lies in the batches, and only what is computed becomes a column of its own.
+//! the plan lies in the batches, and only what is computed becomes a column of its own. Steps
+//! that only compute and pick are joined in the end (`fuse`), when it is known who reads what.
 
 mod aggregate;
+mod assign;
 mod bounds;
+mod columns;
+mod fuse;
 mod project;
 mod scan;
 mod sink;
@@ -12,9 +16,10 @@ mod time;
 mod union;
 mod window;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -22,7 +27,9 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::graph::Port;
 use engine::operator::project::Project;
 use engine::stream::{ARRIVED_AT, LATE, SPLIT};
-use engine::{Expression, Graph, OperatorSpec, expression};
+use engine::{Expression, Graph, OperatorSpec};
+
+use columns::{Columns, unique};
 
 use crate::adapt;
 use crate::catalog::Catalog;
@@ -41,15 +48,16 @@ pub fn compile(catalog: &Catalog, inserts: &[Insert]) -> Result<Graph> {
     let mut compiler = Compiler {
         session: &session,
         graph: Graph::default(),
+        projected: BTreeMap::new(),
     };
-    let mut errors = vec![];
+    let mut errors = sink::written_twice(inserts);
     for insert in inserts {
         if let Err(wrong) = compiler.insert(insert) {
             errors.extend(wrong);
         }
     }
     if errors.is_empty() {
-        Ok(compiler.graph)
+        compiler.fused().map_err(|error| vec![error])
     } else {
         Err(errors)
     }
@@ -59,6 +67,8 @@ pub fn compile(catalog: &Catalog, inserts: &[Insert]) -> Result<Graph> {
 struct Compiler<'a> {
     session: &'a Session<'a>,
     graph: Graph,
+    /// The nodes that are projections: their columns, over the names of the input's.
+    projected: BTreeMap<usize, Vec<Expr>>,
 }
 
 /// The rows of a plan as a port of the graph.
@@ -142,11 +152,12 @@ impl Compiler<'_> {
     }
 
     /// Columns that hold these bound expressions, by position; what is no column yet is added
-    /// in one step, which rejects the rows it cannot compute.
+    /// in one step, which rejects the rows it cannot compute and passes on the `kept` columns.
     fn materialise(
         &mut self,
         relation: &mut Relation,
         exprs: &[(Expr, String)],
+        kept: &[usize],
     ) -> Step<Vec<usize>> {
         let schema = self.schema(relation);
         let known = |expr: &Expr| match expr {
@@ -156,7 +167,7 @@ impl Compiler<'_> {
         if let Some(positions) = exprs.iter().map(|(expr, _)| known(expr)).collect() {
             return Ok(positions);
         }
-        let mut columns = Columns::keeping(&schema, &self.needed(relation, exprs));
+        let mut columns = Columns::keeping(&schema, kept);
         let mut added: Vec<(&Expr, usize)> = vec![];
         let mut positions = vec![];
         for (expr, name) in exprs {
@@ -169,7 +180,7 @@ impl Compiler<'_> {
             };
             let position = match known.or_else(before) {
                 Some(position) => position,
-                None => columns.add(self.adapt(expr, &schema)?, name),
+                None => columns.add(expr, self.adapt(expr, &schema)?, name),
             };
             added.push((expr, position));
             positions.push(position);
@@ -181,31 +192,39 @@ impl Compiler<'_> {
     /// The columns of a relation that anything above can ask for, and those of `exprs`.
     fn needed(&self, relation: &Relation, exprs: &[(Expr, String)]) -> Vec<usize> {
         let schema = self.schema(relation);
-        let mut needed: Vec<usize> = relation.columns.clone();
-        needed.extend(
-            [ARRIVED_AT, SPLIT, LATE]
-                .iter()
-                .filter_map(|name| schema.index_of(name).ok()),
-        );
-        needed.extend(
-            relation
-                .bounds
-                .iter()
-                .flat_map(|bounds| [bounds.start, bounds.end]),
-        );
-        for keyed in &relation.keys {
-            if keyed.columns.iter().all(|column| needed.contains(column)) {
-                needed.push(keyed.id);
-            }
-        }
-        let columns = exprs.iter().filter_map(|(expr, _)| match expr {
+        let system = [ARRIVED_AT, SPLIT, LATE];
+        let system = system.iter().filter_map(|name| schema.index_of(name).ok());
+        self.kept(
+            relation,
+            relation.columns.iter().copied().chain(system),
+            exprs,
+        )
+    }
+
+    /// These columns of a relation, those of `exprs`, and what belongs to them: the bounds of
+    /// the window, and the numbers of keys that are there.
+    fn kept(
+        &self,
+        relation: &Relation,
+        columns: impl IntoIterator<Item = usize>,
+        exprs: &[(Expr, String)],
+    ) -> Vec<usize> {
+        let schema = self.schema(relation);
+        let mut kept: Vec<usize> = columns.into_iter().collect();
+        let bounds = relation.bounds.iter();
+        kept.extend(bounds.flat_map(|bounds| [bounds.start, bounds.end]));
+        kept.extend(exprs.iter().filter_map(|(expr, _)| match expr {
             Expr::Column(column) => schema.index_of(&column.name).ok(),
             _ => None,
-        });
-        needed.extend(columns);
-        needed.sort_unstable();
-        needed.dedup();
-        needed
+        }));
+        for keyed in &relation.keys {
+            if keyed.columns.iter().all(|column| kept.contains(column)) {
+                kept.push(keyed.id);
+            }
+        }
+        kept.sort_unstable();
+        kept.dedup();
+        kept
     }
 
     /// A step that makes the batches these columns; the relation follows its columns there.
@@ -236,6 +255,9 @@ impl Compiler<'_> {
             columns: columns.expressions,
         };
         let port = self.add(spec, relation.port);
+        if let Port::Node(node) = port {
+            self.projected.insert(node, columns.bound);
+        }
         Relation {
             port,
             columns: at,
@@ -258,75 +280,6 @@ impl Compiler<'_> {
         let mut errors = check::explain(error, place, self.session).into_iter();
         errors.next().unwrap_or_else(|| internal(error))
     }
-}
-
-/// The columns of a projection under construction; names stay unique.
-struct Columns {
-    fields: Vec<Arc<Field>>,
-    expressions: Vec<Arc<dyn Expression>>,
-    /// The input's position of every column that is only passed on.
-    moves: Vec<Option<usize>>,
-}
-
-impl Columns {
-    fn new() -> Self {
-        Self {
-            fields: vec![],
-            expressions: vec![],
-            moves: vec![],
-        }
-    }
-
-    fn keeping(schema: &Schema, kept: &[usize]) -> Self {
-        let mut columns = Self::new();
-        for index in kept {
-            columns.pass(schema, *index);
-        }
-        columns
-    }
-
-    /// Passes a column on.
-    fn pass(&mut self, schema: &Schema, index: usize) -> usize {
-        let field = &schema.fields()[index];
-        let (name, data_type) = (field.name().clone(), field.data_type().clone());
-        self.fields.push(Arc::clone(field));
-        self.expressions.push(Arc::new(expression::Column {
-            index,
-            name,
-            data_type,
-        }));
-        self.moves.push(Some(index));
-        self.moves.len() - 1
-    }
-
-    /// Where a kept column is now.
-    fn moved(&self, index: usize) -> usize {
-        self.moves
-            .iter()
-            .position(|kept| *kept == Some(index))
-            .unwrap_or(index)
-    }
-
-    /// Adds a computed column.
-    fn add(&mut self, expression: Arc<dyn Expression>, name: &str) -> usize {
-        let name = unique(name, self.fields.iter().map(|field| field.name().as_str()));
-        self.fields
-            .push(Arc::new(Field::new(name, expression.data_type(), true)));
-        self.expressions.push(expression);
-        self.moves.push(None);
-        self.moves.len() - 1
-    }
-}
-
-/// The name, or with a number where it is taken.
-fn unique<'n>(name: &str, taken: impl Iterator<Item = &'n str>) -> String {
-    let taken: Vec<&str> = taken.collect();
-    let free = |name: &str| !taken.contains(&name);
-    let numbered = (2..).map(|n| format!("{name}_{n}"));
-    std::iter::once(name.to_owned())
-        .chain(numbered)
-        .find(|name| free(name))
-        .unwrap_or_default()
 }
 
 /// Where an expression stands: the place of its first column.

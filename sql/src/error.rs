@@ -16,6 +16,8 @@ pub struct Error {
     pub message: String,
     /// Where; `Span::empty()` where the whole text is meant.
     pub span: Span,
+    /// The option beside the text that is meant (`trades.rate`), where it is none of the text's.
+    pub option: Option<String>,
     /// What to write instead.
     pub hint: Option<String>,
 }
@@ -27,6 +29,7 @@ impl Error {
             kind: engine::ErrorKind::Invalid,
             message: message.into(),
             span,
+            option: None,
             hint: None,
         }
     }
@@ -44,6 +47,7 @@ impl Error {
             kind: engine::ErrorKind::NotFound,
             message,
             span,
+            option: None,
             hint: None,
         };
         match nearest(name, known.iter().copied()) {
@@ -60,6 +64,14 @@ impl Error {
         self.hint = Some(hint.into());
         self
     }
+
+    /// The same error about an option that was given beside the text.
+    #[must_use]
+    pub fn of_option(mut self, option: impl Into<String>) -> Self {
+        self.option = Some(option.into());
+        self.span = Span::empty();
+        self
+    }
 }
 
 impl fmt::Display for Error {
@@ -70,6 +82,9 @@ impl fmt::Display for Error {
                 "line {}, column {}: ",
                 self.span.start.line, self.span.start.column
             )?;
+        }
+        if let Some(option) = &self.option {
+            write!(f, "option {option}: ")?;
         }
         f.write_str(&self.message)?;
         self.hint

@@ -1,5 +1,6 @@
 //! What our SQL has beyond DataFusion's functions, for streams and for batch queries alike.
 
+mod coalesce;
 pub mod indicator;
 pub(crate) mod time;
 pub(crate) mod window;
@@ -15,7 +16,7 @@ use datafusion::prelude::SessionContext;
 
 pub(crate) use window::Lowering;
 
-/// Adds the indicators, TUMBLE and HOP, and field access to a session for batch queries.
+/// Adds the indicators, TUMBLE and HOP, COALESCE and field access to a session for batch queries.
 pub fn register(context: &SessionContext) -> Result<()> {
     register_in(&mut context.state_ref().write(), Lowering::Projection)
 }
@@ -24,6 +25,7 @@ pub(crate) fn register_in(state: &mut SessionState, lowering: Lowering) -> Resul
     for function in indicator::all() {
         state.register_udwf(Arc::new(function))?;
     }
+    state.register_udf(Arc::new(coalesce::coalesce()))?;
     state.register_expr_planner(Arc::new(FieldAccess))?;
     state.register_relation_planner(Arc::new(window::Windows { lowering }))
 }

@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
                 .analyzer()
                 .execute_and_check(plan, options, |_, _| {})
         });
-        planned.map_err(|error| check::explain(&error, span, self))
+        planned.map_err(|error| check::explain_query(&error, span, query, self))
     }
 
     fn plan_query(&self, query: ast::Query) -> PlanResult<LogicalPlan> {

@@ -260,7 +260,11 @@ impl One<'_> {
 macro_rules! whole_numbers {
     ($($method:ident $visit:ident $type:ident;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            let range = format!("a whole number from {} to {}", $type::MIN, $type::MAX);
+            let range = match ($type::BITS, $type::MIN) {
+                (64, 0) => "a whole number from 0 on".to_owned(),
+                (64, _) => "a whole number".to_owned(),
+                (_, least) => format!("a whole number from {least} to {}", $type::MAX),
+            };
             visitor.$visit(self.number(&range)?)
         }
     )*};

@@ -17,6 +17,7 @@ use engine::{Accumulator, Aggregate, Error, Expression, Result};
 
 use super::native::{Native, Rule};
 use super::{evaluation_error, expression};
+use crate::catalog::sql_type;
 
 /// Functions whose groups accumulator adds row by row and whose state merges exactly.
 const EXACT: &[&str] = &[
@@ -24,7 +25,7 @@ const EXACT: &[&str] = &[
 ];
 
 /// The names of all aggregate functions that run on a stream.
-pub(crate) const STREAMABLE: &str = "avg, bit_and, bit_or, bit_xor, bool_and, bool_or, count, \
+const STREAMABLE: &str = "avg, bit_and, bit_or, bit_xor, bool_and, bool_or, count, \
      first_value, last_value, max, min, stddev, stddev_pop, sum, var_pop, var_samp";
 
 /// The engine's form of an aggregate function whose columns are those of `schema`, unqualified.
@@ -46,13 +47,13 @@ pub(crate) fn aggregate(
     };
     let text = Expr::AggregateFunction(function.clone()).to_string();
     let name = function.func.name();
+    if params.distinct && name != "count" {
+        return plan_err!("{name}(DISTINCT …) does not run on a stream; leave DISTINCT out");
+    }
     let ignore_nulls = params
         .null_treatment
         .is_some_and(|nulls| nulls.to_string() == "IGNORE NULLS");
     if let Some(rule) = Rule::of(name, ignore_nulls) {
-        if params.distinct {
-            return plan_err!("{name}(DISTINCT …) does not run on a stream");
-        }
         let argument = inputs.arguments.first();
         let argument = argument.ok_or_else(|| plan_datafusion_err!("{name} needs an argument"))?;
         let data_type = rule.data_type(&argument.data_type());
@@ -63,8 +64,8 @@ pub(crate) fn aggregate(
             text,
         }));
     }
-    if !EXACT.contains(&name) || (params.distinct && name != "count") {
-        return plan_err!("aggregate {text} does not run on a stream");
+    if !EXACT.contains(&name) {
+        return plan_err!("{name} does not run on a stream; use one of {STREAMABLE}");
     }
     let columns = DFSchema::try_from(schema.clone())?;
     let physical = |expr: &Expr| state.create_physical_expr(expr.clone(), &columns);
@@ -79,15 +80,16 @@ pub(crate) fn aggregate(
         .with_distinct(params.distinct)
         .build()?;
     if !expr.groups_accumulator_supported() {
-        let types: Vec<_> = inputs
-            .arguments
-            .iter()
-            .map(|a| a.data_type().to_string())
-            .collect();
-        return plan_err!(
-            "aggregate {name} of {} does not run on a stream",
-            types.join(", ")
-        );
+        let types = inputs.arguments.iter().map(|a| sql_type(&a.data_type()));
+        let types = types.collect::<Vec<_>>().join(", ");
+        if params.distinct {
+            return plan_err!(
+                "{name}(DISTINCT …) takes integers on a stream, not {types}; GROUP BY the value in \
+                 an inner query with window_start AS at, and count its rows in TUMBLE(TABLE \
+                 inner, DESCRIPTOR(at), …)"
+            );
+        }
+        return plan_err!("{name} of {types} does not run on a stream; CAST it to a number");
     }
     Ok(Arc::new(Adapted {
         expr: Arc::new(expr),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
@@ -15,7 +15,7 @@ use engine::{Expression, Result};
 use super::evaluation_error;
 
 /// The engine's form of an expression whose columns are those of `schema`, unqualified. A
-/// plain column costs nothing.
+/// plain column costs nothing, a constant nothing for a single row.
 pub(crate) fn expression(
     state: &SessionState,
     expr: &Expr,
@@ -32,6 +32,13 @@ pub(crate) fn expression(
             data_type,
         }));
     }
+    if let Expr::Literal(value, _) = expr {
+        return Ok(Arc::new(Constant {
+            one: value.to_array()?,
+            value: value.clone(),
+            text: expr.to_string(),
+        }));
+    }
     let columns = DFSchema::try_from(schema.clone())?;
     let physical = state.create_physical_expr(expr.clone(), &columns)?;
     let data_type = physical.data_type(schema)?;
@@ -40,6 +47,37 @@ pub(crate) fn expression(
         data_type,
         text: expr.to_string(),
     }))
+}
+
+/// The same value for every row.
+#[derive(Debug)]
+struct Constant {
+    value: ScalarValue,
+    /// It for a single row, as live rows come.
+    one: ArrayRef,
+    text: String,
+}
+
+impl fmt::Display for Constant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Expression for Constant {
+    fn data_type(&self) -> DataType {
+        self.value.data_type()
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        match batch.num_rows() {
+            1 => Ok(Arc::clone(&self.one)),
+            rows => {
+                let array = self.value.to_array_of_size(rows);
+                array.map_err(|error| evaluation_error(&error))
+            }
+        }
+    }
 }
 
 /// A DataFusion expression.

@@ -1,6 +1,6 @@
 //! SQL types as Arrow types.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::ast::ExactNumberInfo;
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -120,17 +120,19 @@ fn refused(declared: &ast::DataType, span: Span) -> Error {
 #[must_use]
 pub fn sql(data_type: &DataType) -> String {
     match data_type {
-        DataType::Utf8 => "STRING".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING".to_owned(),
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),
         DataType::Int16 => "SMALLINT".to_owned(),
         DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
+        // Row numbers are unsigned, and never beyond a BIGINT.
+        DataType::Int64 | DataType::UInt64 => "BIGINT".to_owned(),
         DataType::Float32 => "FLOAT".to_owned(),
         DataType::Float64 => "DOUBLE".to_owned(),
         DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
         DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(TimeUnit::Nanosecond, None) => "TIMESTAMP(9)".to_owned(),
+        DataType::Time64(_) => "TIME".to_owned(),
+        DataType::Timestamp(_, None) => "TIMESTAMP(9)".to_owned(),
         DataType::Binary => "BYTES".to_owned(),
         other => other.to_string(),
     }

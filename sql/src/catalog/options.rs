@@ -1,6 +1,6 @@
 //! `WITH (…)`: the options that all tables share are taken out, the rest is the connector's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::graph::Timing;
@@ -31,6 +31,8 @@ pub(super) struct Options {
     /// What the connector alone knows.
     pub(super) own: BTreeMap<String, String>,
     pub(super) places: BTreeMap<String, Span>,
+    /// The keys of the overrides.
+    pub(super) given: BTreeSet<String>,
 }
 
 /// Reads the options of a table; what is wrong with them is added to `errors`.
@@ -42,9 +44,14 @@ pub(super) fn read(
     errors: &mut Vec<Error>,
 ) -> Options {
     let mut options = Options::default();
+    let given = overrides.of(name).map(|(key, _)| key.to_owned());
+    options.given = given.collect();
     for (key, (value, span)) in gather(table, name, overrides, &mut options.places, errors) {
         if let Err(error) = options.take(&key, &value, span, columns) {
-            errors.push(error);
+            errors.push(match options.given.contains(&key) {
+                true => error.of_option(format!("{name}.{key}")),
+                false => error,
+            });
         }
     }
     if options.connector.is_empty() {

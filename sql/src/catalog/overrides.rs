@@ -47,9 +47,13 @@ impl Overrides {
         options.insert(key.to_owned(), value.to_owned());
     }
 
-    /// The tables that are named.
-    pub fn tables(&self) -> impl Iterator<Item = &str> {
-        self.by_table.keys().map(String::as_str)
+    /// The options as they are named beside the text (`trades.rate`), each with its table.
+    pub fn names(&self) -> impl Iterator<Item = (&str, String)> {
+        let tables = self.by_table.iter();
+        tables.flat_map(|(table, options)| {
+            let name = move |key: &String| (table.as_str(), format!("{table}.{key}"));
+            options.keys().map(name)
+        })
     }
 
     /// The options of a table.

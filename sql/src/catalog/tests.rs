@@ -82,7 +82,7 @@ fn overrides_replace_options() {
     assert_eq!(table.stream.key, ["a"]);
     assert_eq!(
         errors(text, &["tt.topic=y"]),
-        ["no table is called 'tt'; known: t"]
+        ["option tt.topic: no table is called 'tt'; known: t"]
     );
     let wrong = Overrides::parse(&["topic=y", "t.=y"]).unwrap_err();
     assert_eq!(wrong.len(), 2);
@@ -169,12 +169,28 @@ fn a_connectors_error_gets_its_place() {
     .unwrap();
     let place = |message: &str| table.place(&engine::Error::not_found(message)).to_string();
     let unknown = place("no option is called 'topik'");
-    assert_eq!(
-        unknown,
-        "line 2, column 2: table t: no option is called 'topik'"
-    );
+    assert_eq!(unknown, "line 2, column 2: no option is called 'topik'");
     assert!(place("no connector is called 'kafak'").starts_with("line 1, column 44: "));
     assert!(place("it rains").starts_with("line 1, column 14: "));
+}
+
+#[test]
+fn an_error_of_an_override_names_it() {
+    let text = "CREATE TABLE t (a INT) WITH ('connector' = 'kafka', 'topic' = 'x')";
+    let table = declare(text, &["t.topic=y", "t.topik=z"]).unwrap();
+    let place = |message: &str| table.place(&engine::Error::not_found(message)).to_string();
+    let unknown = "no option is called 'topik'; did you mean 'topic'?";
+    assert_eq!(place(unknown), format!("option t.topik: {unknown}"));
+    assert!(place("option 'topic' is 'y'").starts_with("option t.topic: "));
+    assert!(place("no connector is called 'kafka'").starts_with("line 1, column 44: "));
+    let shared = errors(text, &["t.watermark.silence=shout"]);
+    assert!(
+        shared[0].starts_with("option t.watermark.silence: option 'watermark.silence' cannot"),
+        "{shared:?}"
+    );
+    let unknown = errors(text, &["tt.topic=y"]);
+    let expected = "option tt.topic: no table is called 'tt'; known: t";
+    assert_eq!(unknown, [expected]);
 }
 
 #[test]

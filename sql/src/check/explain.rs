@@ -105,6 +105,9 @@ fn named(text: &str, place: Span, session: &Session<'_>) -> Error {
         }
         _ => {}
     }
+    if let Some(error) = misused(text, place) {
+        return error;
+    }
     let text = text.trim_end_matches('.');
     let (message, hint) = match text.split_once("; ") {
         Some((message, hint)) => (message, Some(hint)),
@@ -115,6 +118,42 @@ fn named(text: &str, place: Span, session: &Session<'_>) -> Error {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// A function called in a form that it does not have, or a condition that is none.
+fn misused(text: &str, place: Span) -> Option<Error> {
+    let name = quoted(text)?;
+    if text.starts_with("Cannot create filter with non-boolean predicate") {
+        let message = format!("the condition '{name}' is neither true nor false");
+        return Some(Error::invalid(message, place).hint("compare it with something"));
+    }
+    let (told, forms) = text.split_once("Candidate functions:")?;
+    let types = told.split_once("coercion from ");
+    let types = types.and_then(|(_, rest)| rest.split_once(" to the signature"));
+    // "…'upper' expects 1 arguments but received 3. No function matches …"
+    let message = match types {
+        Some((types, _)) => format!("function '{name}' does not take {}", in_sql(types)),
+        None => lower(told.split(". ").next().unwrap_or(told)),
+    };
+    let forms = forms.lines().map(str::trim).filter(|form| !form.is_empty());
+    let forms: Vec<String> = forms.map(in_sql).collect();
+    Some(Error::invalid(message, place).hint(format!("write {}", forms.join(" or "))))
+}
+
+/// A list of Arrow's types in the words of SQL.
+fn in_sql(types: &str) -> String {
+    let words = [
+        ("Utf8", "STRING"),
+        ("String", "STRING"),
+        ("Boolean", "BOOLEAN"),
+        ("Float64", "DOUBLE"),
+        ("Float32", "FLOAT"),
+        ("Int64", "BIGINT"),
+        ("Int32", "INT"),
+    ];
+    words
+        .iter()
+        .fold(types.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 /// A lower first letter, unless the first word is an abbreviation.

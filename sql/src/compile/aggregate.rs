@@ -19,6 +19,15 @@ enum Group {
     End,
 }
 
+/// An aggregate function over the batches' columns.
+struct Call {
+    function: AggregateFunction,
+    /// What the plan calls it.
+    name: String,
+    /// Where it stands in the text.
+    place: Span,
+}
+
 impl Compiler<'_> {
     pub(super) fn aggregate(&mut self, node: &logical_expr::Aggregate) -> Step<Relation> {
         let known = times(&node.input, self.session);
@@ -48,7 +57,11 @@ impl Compiler<'_> {
         let mut functions = vec![];
         for expr in &node.aggr_expr {
             let function = self.aggregated(&relation, node, expr, &known)?;
-            functions.push((function, expr.schema_name().to_string()));
+            functions.push(Call {
+                function,
+                name: expr.schema_name().to_string(),
+                place: span_of(expr),
+            });
         }
         let key_columns = self.inputs(&mut relation, node, &keys, &mut functions)?;
         let id = self.key(&mut relation, &key_columns)?;
@@ -89,11 +102,20 @@ impl Compiler<'_> {
         for sort in &params.order_by {
             let time = column_time(&sort.expr, &node.input, known);
             let is_time = matches!(time, Some(Time::Event { delay: 0 } | Time::Arrival));
-            if !sort.asc || !is_time {
-                let name = function.func.name();
+            let (name, place) = (function.func.name(), span_of(&sort.expr));
+            if !is_time {
                 let message = format!("{name} is ordered by {}, not by time", sort.expr);
-                let hint = "order by the time of the stream, ascending, or leave ORDER BY out";
-                return Err(Error::invalid(message, span_of(&sort.expr)).hint(hint));
+                let hint = "order by the time of the stream, or leave ORDER BY out";
+                return Err(Error::invalid(message, place).hint(hint));
+            }
+            if !sort.asc {
+                let message = format!("{name} runs forward in time, not DESC");
+                let hint = match name {
+                    "first_value" => "write LAST_VALUE(… ORDER BY time)",
+                    "last_value" => "write FIRST_VALUE(… ORDER BY time)",
+                    _ => "order by time ascending, or leave ORDER BY out",
+                };
+                return Err(Error::invalid(message, place).hint(hint));
             }
         }
         let schema = node.input.schema();
@@ -123,21 +145,23 @@ impl Compiler<'_> {
         relation: &mut Relation,
         node: &logical_expr::Aggregate,
         keys: &[&Expr],
-        functions: &mut [(AggregateFunction, String)],
+        functions: &mut [Call],
     ) -> Step<Vec<usize>> {
         let mut exprs = vec![];
         for key in keys {
             let bound = self.bind(relation, node.input.schema(), key)?;
             exprs.push((bound, key.schema_name().to_string()));
         }
-        for (function, _) in functions.iter_mut() {
-            exprs.extend(parts(function).map(|expr| (expr.clone(), expr.to_string())));
+        for call in functions.iter_mut() {
+            exprs.extend(parts(&mut call.function).map(|expr| (expr.clone(), expr.to_string())));
         }
-        let positions = self.materialise(relation, &exprs)?;
+        // Nothing else of the rows is read above.
+        let kept = self.kept(relation, [], &exprs);
+        let positions = self.materialise(relation, &exprs, &kept)?;
         let schema = self.schema(relation);
         let computed = functions
             .iter_mut()
-            .flat_map(|(function, _)| parts(function));
+            .flat_map(|call| parts(&mut call.function));
         for (expr, position) in computed.zip(&positions[keys.len()..]) {
             *expr = Expr::Column(Column::new_unqualified(schema.field(*position).name()));
         }
@@ -150,26 +174,20 @@ impl Compiler<'_> {
         relation: &Relation,
         (key, key_columns, bounds): (usize, &[usize], Bounds),
         domain: TimeDomain,
-        functions: Vec<(AggregateFunction, String)>,
+        functions: Vec<Call>,
     ) -> Step<engine::graph::Port> {
         let input = self.schema(relation);
         let taken = key_columns.iter().chain([&bounds.start, &bounds.end]);
         let mut taken: Vec<String> = taken.map(|at| input.field(*at).name().clone()).collect();
         let mut aggregates = vec![];
-        for (function, name) in functions {
+        for Call {
+            function,
+            name,
+            place,
+        } in functions
+        {
             let adapted = adapt::aggregate(&self.session.state, &function, &input);
-            let place = function
-                .params
-                .args
-                .first()
-                .map_or_else(Span::empty, span_of);
-            let adapted = adapted.map_err(|error| {
-                let mut error = self.failed(&error, place);
-                if error.hint.is_none() {
-                    error = error.hint(format!("use one of {}", adapt::STREAMABLE));
-                }
-                error
-            })?;
+            let adapted = adapted.map_err(|error| self.failed(&error, place))?;
             let name = super::unique(&name, taken.iter().map(String::as_str));
             taken.push(name.clone());
             aggregates.push((name, adapted));

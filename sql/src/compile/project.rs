@@ -1,7 +1,5 @@
 //! `SELECT` and `WHERE`: columns picked cost nothing, columns computed are one step.
 
-use std::sync::Arc;
-
 use datafusion::logical_expr::{Expr, Filter, Projection};
 use engine::operator;
 use engine::stream::{ARRIVED_AT, LATE, SPLIT};
@@ -41,7 +39,7 @@ impl Compiler<'_> {
         for (expr, field) in bound.iter().zip(node.schema.fields()) {
             at.push(match picked(expr) {
                 Some(index) => columns.pass_once(&schema, index),
-                None => columns.add(self.adapt(expr, &schema)?, field.name()),
+                None => columns.add(expr, self.adapt(expr, &schema)?, field.name()),
             });
         }
         // What no column of the query names but a step above may need.
@@ -104,38 +102,5 @@ impl Compiler<'_> {
         if needed.len() < schema.fields().len() {
             *relation = self.project(relation, Columns::keeping(&schema, &needed));
         }
-    }
-}
-
-impl Columns {
-    /// Passes a column on under a name of its own.
-    fn pass_as(&mut self, schema: &arrow::datatypes::Schema, index: usize, name: &str) -> usize {
-        let at = self.pass(schema, index);
-        let name = super::unique(
-            name,
-            schema.fields().iter().map(|field| field.name().as_str()),
-        );
-        self.fields[at] = Arc::new(schema.field(index).clone().with_name(name));
-        at
-    }
-
-    /// Passes a column on, unless it is there already. A computed column that took its name
-    /// would be found in its place, so it is moved on under the next free name.
-    pub(super) fn pass_once(&mut self, schema: &arrow::datatypes::Schema, index: usize) -> usize {
-        if let Some(at) = self.moves.iter().position(|kept| *kept == Some(index)) {
-            return at;
-        }
-        let name = schema.field(index).name();
-        if let Some(taken) = self.fields.iter().position(|field| field.name() == name) {
-            let own = self
-                .fields
-                .iter()
-                .chain(schema.fields())
-                .map(|field| field.name().as_str());
-            let other = super::unique(name, own);
-            let field = self.fields[taken].as_ref().clone().with_name(other);
-            self.fields[taken] = Arc::new(field);
-        }
-        self.pass(schema, index)
     }
 }

@@ -1,36 +1,46 @@
-//! INSERT: the query's columns become the table's, by position or by name, cast as Flink does.
+//! INSERT: the query's columns become the table's, by position or by name. A table is written by
+//! one INSERT: two outputs of one name would be one file, and one position in the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, Schema};
-use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use arrow::datatypes::FieldRef;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{Ident, Spanned};
+use datafusion::sql::sqlparser::ast::Spanned;
 use datafusion::sql::sqlparser::tokenizer::Span;
-use engine::expression;
 use engine::graph::Target;
-use engine::operator::project::Project;
 use engine::stream::ARRIVED_AT;
 
-use super::{Compiler, Demand, Relation, span_of, unaliased};
-use crate::catalog::{Origin, Table};
+use super::assign::assign;
+use super::{Columns, Compiler, Demand, Relation};
+use crate::catalog::{Origin, Table, normalised};
 use crate::check;
 use crate::error::{Error, Result};
 use crate::statement::Insert;
 
-fn normal(name: &Ident) -> String {
-    match name.quote_style {
-        Some(_) => name.value.clone(),
-        None => name.value.to_lowercase(),
-    }
+/// An error for every INSERT into a table that one before it writes.
+pub(super) fn written_twice(inserts: &[Insert]) -> Vec<Error> {
+    let mut written = BTreeSet::new();
+    let again = inserts
+        .iter()
+        .filter(|insert| !written.insert(normalised(&insert.table)));
+    let again = again.map(|insert| {
+        let message = format!(
+            "a second INSERT writes table '{}'",
+            normalised(&insert.table)
+        );
+        let error = Error::invalid(message, insert.table.span);
+        error.hint("write one INSERT over both queries, joined by UNION ALL")
+    });
+    again.collect()
 }
 
 impl Compiler<'_> {
     /// Adds an INSERT to the graph.
     pub(super) fn insert(&mut self, insert: &Insert) -> Result<()> {
         let catalog = self.session.catalog;
-        let name = normal(&insert.table);
+        let name = normalised(&insert.table);
         let span = insert.table.span;
         let table = catalog.tables.get(&name).ok_or_else(|| {
             if catalog.views.contains_key(&name) {
@@ -89,7 +99,7 @@ impl Compiler<'_> {
         let (mut columns, mut errors) = (vec![], vec![]);
         for (at, field) in fields.iter().enumerate() {
             match places.iter().position(|place| *place == at) {
-                Some(position) => match assign(&plan, position, field, table) {
+                Some(position) => match assign(&insert.query, &plan, position, field, table) {
                     Ok(expr) => columns.push(expr),
                     Err(error) => errors.push(error),
                 },
@@ -137,18 +147,9 @@ impl Compiler<'_> {
             wanted.push(Arc::clone(&batch.fields()[index]));
             from.push(index);
         }
-        let pick = |index: &usize| -> Arc<dyn engine::Expression> {
-            let field = batch.field(*index);
-            let (name, data_type) = (field.name().clone(), field.data_type().clone());
-            Arc::new(expression::Column {
-                index: *index,
-                name,
-                data_type,
-            })
-        };
-        let columns = from.iter().map(pick).collect();
-        let schema = Arc::new(Schema::new(wanted));
-        self.add(Project { schema, columns }, relation.port)
+        let mut columns = Columns::keeping(&batch, &from);
+        columns.fields = wanted;
+        self.project(relation, columns).port
     }
 }
 
@@ -164,7 +165,7 @@ fn places(insert: &Insert, table: &Table, fields: &[FieldRef]) -> Result<Vec<usi
     }
     let (mut places, mut errors) = (vec![], vec![]);
     for column in &insert.columns {
-        let name = normal(column);
+        let name = normalised(column);
         let declared = table
             .columns
             .iter()
@@ -197,79 +198,5 @@ fn places(insert: &Insert, table: &Table, fields: &[FieldRef]) -> Result<Vec<usi
         Ok(places)
     } else {
         Err(errors)
-    }
-}
-
-/// A column of the query as a column of the table.
-fn assign(
-    plan: &LogicalPlan,
-    position: usize,
-    field: &FieldRef,
-    table: &Table,
-) -> std::result::Result<Expr, Error> {
-    let (relation, given) = plan.schema().qualified_field(position);
-    let column = Expr::Column(Column::from((relation, given)));
-    let (from, to) = (given.data_type(), field.data_type());
-    // Where the query computes the column, its text is in the plan's topmost projection.
-    let source = match plan {
-        LogicalPlan::Projection(projection) => projection.expr.get(position).map(unaliased),
-        _ => None,
-    };
-    let literal = matches!(source, Some(Expr::Literal(..)));
-    if from == to {
-        return Ok(column.alias(field.name()));
-    }
-    if !assignable(from, to, literal) {
-        let name = field.name();
-        let message = format!(
-            "column '{name}' of {} is {}, and the query gives {}",
-            table.stream.name,
-            sql_name(to),
-            sql_name(from)
-        );
-        let place = source.map_or_else(Span::empty, span_of);
-        let hint = format!("write CAST(… AS {}), or change the table", sql_name(to));
-        return Err(Error::invalid(message, place).hint(hint));
-    }
-    Ok(cast(column, to.clone()).alias(field.name()))
-}
-
-/// Whether a value is taken without a CAST in the text: where nothing is lost but digits, and
-/// where what does not fit fails (and rejects the row).
-fn assignable(from: &DataType, to: &DataType, literal: bool) -> bool {
-    use DataType::{Boolean, Date32, Float32, Float64, LargeUtf8, Null, Timestamp, Utf8, Utf8View};
-    let text = |t: &DataType| matches!(t, Utf8 | LargeUtf8 | Utf8View);
-    match (from, to) {
-        (Null, _)
-        | (Float32 | Float64, Float32 | Float64)
-        | (Timestamp(_, None) | Date32, Timestamp(_, None))
-        | (Boolean, Boolean) => true,
-        (Float64, b) if b.is_decimal() => literal,
-        (a, Timestamp(..)) if text(a) => literal,
-        (a, Float32 | Float64) if a.is_decimal() => true,
-        (a, b) => {
-            (text(a) && text(b))
-                || (a.is_integer() && b.is_numeric())
-                || (a.is_decimal() && b.is_decimal())
-        }
-    }
-}
-
-/// The name of a type in SQL.
-fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING".into(),
-        DataType::Boolean => "BOOLEAN".into(),
-        DataType::Int8 => "TINYINT".into(),
-        DataType::Int16 => "SMALLINT".into(),
-        DataType::Int32 => "INT".into(),
-        DataType::Int64 => "BIGINT".into(),
-        DataType::Float32 => "FLOAT".into(),
-        DataType::Float64 => "DOUBLE".into(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Date32 => "DATE".into(),
-        DataType::Time64(_) => "TIME".into(),
-        DataType::Timestamp(_, None) => "TIMESTAMP(9)".into(),
-        other => other.to_string(),
     }
 }

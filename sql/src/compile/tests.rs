@@ -6,7 +6,8 @@ use crate::script::Script;
 
 const TABLES: &str = "CREATE TABLE t (s STRING, p DOUBLE, v BIGINT, ts TIMESTAMP(9), \
      at AS PROCTIME(), WATERMARK FOR ts AS ts) WITH ('connector' = 'memory');\n\
-     CREATE TABLE o (s STRING, x DOUBLE) WITH ('connector' = 'memory');\n";
+     CREATE TABLE o (s STRING, x DOUBLE) WITH ('connector' = 'memory'); \
+     CREATE TABLE o2 (s STRING, x DOUBLE) WITH ('connector' = 'memory');\n";
 
 fn compiled(inserts: &str) -> Result<String, Vec<String>> {
     let script = Script::parse(&format!("{TABLES}{inserts}"), &Overrides::default());
@@ -111,7 +112,7 @@ fn what_is_refused_says_where_and_what_instead() {
 
 #[test]
 fn all_inserts_are_checked_at_once() {
-    let wrong = compiled("INSERT INTO o SELECT s, q FROM t;\nINSERT INTO o SELECT s, p FROM u");
+    let wrong = compiled("INSERT INTO o SELECT s, q FROM t;\nINSERT INTO o2 SELECT s, p FROM u");
     assert_eq!(wrong.unwrap_err().len(), 2);
 }
 
@@ -119,10 +120,58 @@ fn all_inserts_are_checked_at_once() {
 fn literals_of_two_types_are_two_steps() {
     let text = graph(
         "INSERT INTO o SELECT s, CASE WHEN p > 1 THEN 1 ELSE 0 END FROM t;\n\
-         INSERT INTO o SELECT s, CASE WHEN p > 1 THEN 1.0 ELSE 0.0 END FROM t",
+         INSERT INTO o2 SELECT s, CASE WHEN p > 1 THEN 1.0 ELSE 0.0 END FROM t",
     );
     assert!(
         text.contains("Int64(1)") && text.contains("Float64(1)"),
         "{text}"
     );
+}
+
+#[test]
+fn a_table_is_written_once() {
+    let text = "INSERT INTO o SELECT s, p FROM t;\nINSERT INTO \"o\" SELECT s, p FROM t";
+    let expected = "line 4, column 13: a second INSERT writes table 'o'; write one INSERT over \
+                    both queries, joined by UNION ALL";
+    assert_eq!(refused(text), expected);
+}
+
+/// What the projections of the text print, outermost first.
+fn projections(text: &str) -> Vec<&str> {
+    let steps = text.lines().map(str::trim);
+    steps
+        .filter_map(|step| step.strip_prefix("Project: "))
+        .collect()
+}
+
+#[test]
+fn what_is_computed_twice_stays_a_step_and_is_cut_to_what_is_read() {
+    let text = graph(
+        "INSERT INTO o SELECT s, CASE WHEN sqrt(p) > 1 THEN sqrt(p) + 1 ELSE sqrt(p) END FROM t",
+    );
+    let [outer, inner] = projections(&text)[..] else {
+        panic!("{text}")
+    };
+    assert_eq!(count(outer, "__common_expr_1"), 3, "{text}");
+    assert_eq!(
+        inner, "sqrt(p) AS __common_expr_1, s, _arrived_at",
+        "{text}"
+    );
+}
+
+#[test]
+fn a_computed_step_that_two_queries_share_is_shared() {
+    let view = "CREATE VIEW w AS SELECT s, sqrt(p) + 1 AS x, LAG(p) OVER (PARTITION BY s ORDER BY \
+                at) AS l FROM t; ";
+    let text = graph(&format!(
+        "{view} INSERT INTO o SELECT s, x + l FROM w; INSERT INTO o2 SELECT s, x - l FROM w"
+    ));
+    // Printed below both, but one step of the graph.
+    assert_eq!(count(&text, "sqrt(p)"), 2, "{text}");
+    assert_eq!(projections(&text)[1], projections(&text)[3], "{text}");
+    let script = format!("{TABLES}{view} INSERT INTO o SELECT s, x + l FROM w");
+    let script = Script::parse(&script, &Overrides::default()).unwrap();
+    let graph = compile(&script.catalog, &script.inserts).unwrap();
+    // Source, Key, Over, Project: nothing is left that leads nowhere.
+    assert_eq!(graph.nodes.len(), 3, "{graph}");
 }

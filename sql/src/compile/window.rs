@@ -108,7 +108,8 @@ impl Compiler<'_> {
             let bound = self.bind(relation, plan.schema(), expr)?;
             keys.push((bound, expr.schema_name().to_string()));
         }
-        let keys = self.materialise(relation, &keys)?;
+        let kept = self.needed(relation, &keys);
+        let keys = self.materialise(relation, &keys, &kept)?;
         let key = self.key(relation, &keys)?;
         let input = self.schema(relation);
         let mut functions: Vec<Function> = vec![];
@@ -361,7 +362,7 @@ fn frame_of(frame: &WindowFrame, name: &str, place: Span) -> Step<Frame> {
         WindowFrameBound::CurrentRow => Ok(Some(0)),
         WindowFrameBound::Preceding(value) if value.is_null() => Ok(None),
         WindowFrameBound::Preceding(value) => length(value, units).map(Some).ok_or_else(|| {
-            let message = format!("{name}: {value} PRECEDING is not a length of the frame");
+            let message = format!("{name}: the frame has no fixed length of zero or more");
             refuse(
                 message,
                 "write ROWS 19 PRECEDING or RANGE INTERVAL '1' MINUTE PRECEDING",

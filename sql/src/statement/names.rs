@@ -20,8 +20,21 @@ pub(super) fn make_distinct(body: &mut SetExpr) {
         SetExpr::SetOperation { left, right, .. } => {
             make_distinct(left);
             make_distinct(right);
+            make_positional(right);
         }
         _ => {}
+    }
+}
+
+/// The columns of UNION ALL have their names from its first branch; those of the others must not
+/// get in their way.
+fn make_positional(body: &mut SetExpr) {
+    if let SetExpr::Select(select) = body {
+        for (position, item) in select.projection.iter_mut().enumerate() {
+            if matches!(item, SelectItem::UnnamedExpr(_)) {
+                rename(item, Ident::new(format!("_column_{}", position + 1)));
+            }
+        }
     }
 }
 

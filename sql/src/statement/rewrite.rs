@@ -68,6 +68,9 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, Er
         } else if within == Some(Open::Descriptor) && token.token == Token::Comma {
             let error = Error::invalid("DESCRIPTOR names more than one column", token.span);
             return Err(error.hint("name the event-time column alone"));
+        } else if is_word(&token.token, "FOR") && !ends_with_word(&out, "WATERMARK") {
+            refuse_for(rest)?;
+            out.push(token.clone());
         } else if open.is_empty() && is_word(&token.token, "EMIT") {
             step = emit(rest)?;
             if step == 0 {
@@ -148,6 +151,21 @@ fn is_argument_word(rest: &[TokenWithSpan], out: &[TokenWithSpan]) -> bool {
         .is_some_and(|token| is_word(&token.token, "TABLE"))
         && out.last().is_some_and(opens)
         && rest.get(1).is_some_and(names)
+}
+
+/// `FOR …` behind a table: what sqlparser gives no place, or does not know.
+fn refuse_for(rest: &[TokenWithSpan]) -> Result<(), Error> {
+    let span = rest[0].span.union(&rest.get(1).unwrap_or(&rest[0]).span);
+    if follow(rest, &["FOR", "SYSTEM_TIME"]) {
+        let message = "FOR SYSTEM_TIME AS OF (a lookup join) is not available";
+        let hint = "join before the rows come in, or UNION ALL rows of one shape";
+        return Err(Error::invalid(message, span).hint(hint));
+    }
+    if follow(rest, &["FOR", "UPDATE"]) || follow(rest, &["FOR", "SHARE"]) {
+        let error = Error::invalid("a stream has no rows to lock", span);
+        return Err(error.hint("leave it out"));
+    }
+    Ok(())
 }
 
 fn partition_in_window(span: Span) -> Error {

@@ -281,7 +281,7 @@ fn what_repeats_in_an_insert_gets_a_name() {
         panic!()
     };
     let expected = "SELECT a, A AS _column_2, b AS c, c AS _column_4, SUM(x), SUM(x) AS _column_6 \
-                    FROM u UNION ALL SELECT 1, 1 AS _column_2";
+                    FROM u UNION ALL SELECT 1 AS _column_1, 1 AS _column_2";
     assert_eq!(insert.query.to_string(), expected);
 }
 
