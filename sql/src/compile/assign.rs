@@ -83,7 +83,7 @@ pub(super) fn assign(
 }
 
 /// Where the text of a column of the query stands, as far as its SELECT shows.
-fn item(query: &Query, position: usize) -> Option<Span> {
+pub(super) fn item(query: &Query, position: usize) -> Option<Span> {
     let SetExpr::Select(select) = query.body.as_ref() else {
         return None;
     };

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::graph::Target;
 use engine::stream::ARRIVED_AT;
 
-use super::assign::assign;
+use super::assign::{assign, item};
 use super::{Columns, Compiler, Demand, Relation};
 use crate::catalog::{Origin, Table, normalised};
 use crate::check;
@@ -93,7 +93,10 @@ impl Compiler<'_> {
                 table.stream.name,
                 places.len()
             );
-            let error = Error::invalid(message, insert.query.span());
+            // The first that has no place, or all where some are missing.
+            let place = item(&insert.query, places.len());
+            let place = place.unwrap_or_else(|| insert.query.span());
+            let error = Error::invalid(message, place);
             return Err(vec![error.hint(format!("it takes {}", names.join(", ")))]);
         }
         let (mut columns, mut errors) = (vec![], vec![]);
