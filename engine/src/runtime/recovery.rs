@@ -48,7 +48,7 @@ impl Past<'_> {
     }
 }
 
-/// Whoever waits for a recovery looks at the stop first, and never sees this.
+/// What a step of a start ends with where it gave up; the job then ends as stopped.
 pub(super) fn stopped() -> Error {
     Error::unavailable("the job was stopped while it recovered")
 }

@@ -19,7 +19,7 @@ use super::stop::Stop;
 use super::tasks::{join, on_thread};
 use crate::clock::Clock;
 use crate::commit::CommitPoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Graph;
 use crate::intake::dead::{DEAD_SUFFIX, LATE_SUFFIX};
 use crate::intake::recording;
@@ -87,10 +87,10 @@ impl Running {
             });
         }
         let mut point: Box<dyn CommitPoint> = Box::new(self.log.clone());
-        let recovered = tokio::select! {
-            biased;
-            () = self.stop.clone().wait() => return Ok(self.stopped()),
-            recovered = self.recover(point.as_mut(), &mut inputs) => recovered?,
+        let recovering = self.recover(point.as_mut(), &mut inputs);
+        let Some(recovered) = self.unless_stopped(recovering).await? else {
+            self.status.lock().state = State::Stopped;
+            return Ok(());
         };
         self.status.tell(&recovered.shard);
         self.status.lock().committed = recovered.epoch;
@@ -98,10 +98,10 @@ impl Running {
         sinks.extend(bindings.targets.into_iter().map(Some));
         sinks.extend(bindings.late.into_iter().chain(bindings.dead).map(Some));
         sinks.extend(bindings.recorders);
-        let opened = tokio::select! {
-            biased;
-            () = self.stop.clone().wait() => return Ok(self.stopped()),
-            opened = self.open_sinks(sinks, &recovered.published) => opened?,
+        let opening = self.open_sinks(sinks, &recovered.published);
+        let Some(opened) = self.unless_stopped(opening).await? else {
+            self.status.lock().state = State::Stopped;
+            return Ok(());
         };
         self.publish_and_go_on(point, recovered, inputs, opened)
             .await
@@ -118,8 +118,18 @@ impl Running {
         }
     }
 
-    fn stopped(&self) {
-        self.status.lock().state = State::Stopped;
+    /// What a step before the loops gives; `None` where the job is to stop first.
+    async fn unless_stopped<T>(&self, step: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        let outcome = tokio::select! {
+            biased;
+            () = self.stop.clone().wait() => return Ok(None),
+            outcome = step => outcome,
+        };
+        match outcome {
+            // What is unavailable is waited for, unless the step saw the stop first.
+            Err(error) if error.kind() == ErrorKind::Unavailable && self.stop.asked() => Ok(None),
+            outcome => outcome.map(Some),
+        }
     }
 
     async fn recover(&self, point: &mut dyn CommitPoint, inputs: &mut Inputs) -> Result<Recovered> {
@@ -154,11 +164,8 @@ impl Running {
         inputs: Inputs,
         opened: Opened,
     ) -> Result<()> {
-        let published = tokio::select! {
-            biased;
-            () = self.stop.clone().wait() => false,
-            published = self.publish_again(&opened) => { published?; true }
-        };
+        let publishing = self.publish_again(&opened);
+        let published = self.unless_stopped(publishing).await?.is_some();
         if published && !recovered.finished {
             return self.run_loops(point, recovered, inputs, opened).await;
         }
