@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
@@ -15,6 +14,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+use tokio::time::Instant;
 
 use super::*;
 use crate::commit::CommitPoint;
@@ -187,7 +187,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let since = Instant::now();
     while !done() {
         assert!(
-            since.elapsed() < Duration::from_secs(60),
+            since.elapsed() < Duration::from_mins(1),
             "{what} takes too long"
         );
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -38,7 +38,7 @@ fn a_recovery_knows_the_figures_before_a_row_arrives() {
     let world = World::new();
     run_and_kill(&world, &source(25));
     runtime().block_on(async {
-        let silent = source(25).pause(Duration::from_secs(3_600));
+        let silent = source(25).pause(Duration::from_hours(1));
         // Without a snapshot the source is read again: this one would take too long.
         let mut job = world.start(source(25).pause(Duration::from_millis(20)), false, u64::MAX);
         while job.status().state != State::Running {
