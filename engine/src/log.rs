@@ -157,14 +157,7 @@ impl Log {
     }
 
     async fn append(&self, epoch: Epoch, record: Bytes) -> Result<()> {
-        let path = self.path(epoch, "record");
-        match self.create(&path, record.clone()).await {
-            // A put that failed half-way may have been made: then the record is this one.
-            Err(error)
-                if error.kind() == ErrorKind::Corrupt && self.get(&path).await? == record =>
-            {
-                Ok(())
-            }
+        match self.create(&self.path(epoch, "record"), record).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => Err(Error::corrupt(format!(
                 "epoch {epoch} of shard {} is in the log already: another process runs this job; \
                  this one stops and has changed nothing",
@@ -174,16 +167,20 @@ impl Log {
         }
     }
 
+    /// Puts an object where there is none; `Corrupt` where there is another.
     async fn create(&self, path: &Path, bytes: Bytes) -> Result<()> {
         let options = PutOptions::from(PutMode::Create);
-        let put = self
-            .store
-            .put_opts(path, PutPayload::from(bytes), options)
-            .await;
-        put.map(|_| ()).map_err(|error| {
-            let kind = Error::from(error);
-            Error::new(kind.kind(), format!("cannot write {path} to the log")).caused_by(kind)
-        })
+        let payload = PutPayload::from(bytes.clone());
+        let Err(error) = self.store.put_opts(path, payload, options).await else {
+            return Ok(());
+        };
+        let error = Error::from(error);
+        // A put whose answer was lost may have been made: then the object is this one.
+        if error.kind() == ErrorKind::Corrupt && self.get(path).await? == bytes {
+            return Ok(());
+        }
+        let message = format!("cannot write {path} to the log");
+        Err(Error::new(error.kind(), message).caused_by(error))
     }
 
     async fn get(&self, path: &Path) -> Result<Bytes> {

@@ -117,11 +117,11 @@ impl Committer {
 
     fn leave(&self, epoch: Epoch, reason: &str) {
         let mut note = format!(
-            "epoch {epoch} and what followed is not committed ({reason}): the next start asks the \
-             sources for it again"
+            "epoch {epoch} and what followed could not be committed ({reason}): the next start \
+             asks the sources for what is not in the log"
         );
         if !self.once.is_empty() {
-            note.push_str(", but rows that arrived in it are lost for ");
+            note.push_str(", but rows are lost of ");
             note.push_str(&self.once.join(", "));
             note.push_str(", which cannot be asked again");
         }

@@ -119,7 +119,7 @@ impl Patience {
 
     fn failed(&mut self, reason: String) {
         if self.failures == 0 {
-            tracing::warn!("waiting for {}: {reason}", self.name);
+            tracing::warn!("waiting: {}: {reason}", self.name);
         }
         self.failures += 1;
         self.reason.clone_from(&reason);

@@ -6,9 +6,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How long what is outside may take to answer once the job was asked to stop.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(3);
 /// The least that it is given, however late it is asked.
-const LEAST: Duration = Duration::from_secs(1);
+const LEAST: Duration = Duration::from_secs(2);
 
 /// Whether and when a job was asked to stop. A handle of the job that is gone asks as well.
 #[derive(Debug, Clone)]
