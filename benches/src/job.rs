@@ -11,7 +11,7 @@ use connectors::Owner;
 use engine::intake::recording;
 use engine::intake::{Arrival, Records};
 use engine::log::Log;
-use engine::runtime::{Bindings, Job, JobSpec, Shard, Status};
+use engine::runtime::{Backlog, Bindings, Job, JobSpec, Shard, Status};
 use engine::{Graph, Polled, Sink, Split, StreamSpec, SystemClock, Timestamp};
 use object_store::local::LocalFileSystem;
 use sql::Script;
@@ -232,7 +232,7 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
     let spec = JobSpec {
         graph: Arc::clone(graph),
         commit_interval: Duration::from_secs(1),
-        snapshot_rows: 2_000_000,
+        snapshot_after: Backlog::A_SECOND,
         digests: false,
     };
     Ok(Job::start(spec, bindings, log, Arc::new(SystemClock)))

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`stream`], [`source`], [`sink`] | what connectors implement and SQL describes |
+//! | [`commit`] | the one write that makes an epoch committed |
 //! | [`intake`] | the one way in: order, arrival stamps, watermarks, lateness, counts, journal |
 //! | [`graph`], [`operator`] | the graph as data, and its steps |
 //! | [`expression`], [`kernel`] | the holes that SQL fills: expressions, aggregates, window functions |
@@ -17,13 +18,15 @@
 //!   for [`SystemClock`].
 //! * **arrived = accepted + late + future + dead** per table: property test of the intake, and
 //!   asserted after every run of the runtime's tests.
-//! * **A commit is one put-if-absent of a record**; what was committed before a kill is published
-//!   after it, what was not is asked for again: the kill tests of [`runtime`].
+//! * **A commit is one atomic write** ([`CommitPoint`]; today the put-if-absent of a record); what
+//!   was committed before a kill is published after it, what was not is asked for again: the kill
+//!   tests of [`runtime`].
 //! * **Recovery, replay and live are one code path**: nothing below the intake knows which it is.
 //! * **Indicators are TA-Lib's**: the conformance test walks [`indicator::catalog`].
 //! * **This crate knows no other of the workspace, and not DataFusion**: the `floors` test.
 
 pub mod clock;
+pub mod commit;
 pub mod error;
 pub mod expression;
 pub mod frame;
@@ -43,6 +46,7 @@ pub mod testing;
 pub mod time;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use commit::CommitPoint;
 pub use error::{Error, ErrorKind, Result};
 pub use expression::{Accumulator, Aggregate, Expression};
 pub use graph::Graph;

@@ -11,11 +11,13 @@ pub mod record;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
+use crate::commit::CommitPoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Epoch;
 use record::{Record, StoredSnapshot};
@@ -35,6 +37,19 @@ pub struct Contents {
     pub records: Vec<Epoch>,
     /// Epochs with a snapshot, ascending.
     pub snapshots: Vec<Epoch>,
+}
+
+impl Contents {
+    /// The last epoch there is anything of; 0 stands for none.
+    #[must_use]
+    pub fn last(&self) -> Epoch {
+        let ends = [self.records.last(), self.snapshots.last()];
+        ends.into_iter()
+            .flatten()
+            .max()
+            .copied()
+            .unwrap_or_default()
+    }
 }
 
 impl Log {
@@ -70,25 +85,6 @@ impl Log {
         contents.records.sort_unstable();
         contents.snapshots.sort_unstable();
         Ok(contents)
-    }
-
-    /// Commits an epoch. Where it is committed already, another process has taken over.
-    pub async fn append(&self, epoch: Epoch, record: Bytes) -> Result<()> {
-        let path = self.path(epoch, "record");
-        match self.create(&path, record.clone()).await {
-            // A put that failed half-way may have been made: then the record is this one.
-            Err(error)
-                if error.kind() == ErrorKind::Corrupt && self.get(&path).await? == record =>
-            {
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::Corrupt => Err(Error::corrupt(format!(
-                "epoch {epoch} of shard {} is in the log already: another process runs this job; \
-                 this one stops and has changed nothing",
-                self.shard
-            ))),
-            other => other,
-        }
     }
 
     /// Reads the record of an epoch.
@@ -160,16 +156,31 @@ impl Log {
         Ok(())
     }
 
+    async fn append(&self, epoch: Epoch, record: Bytes) -> Result<()> {
+        match self.create(&self.path(epoch, "record"), record).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Err(Error::corrupt(format!(
+                "epoch {epoch} of shard {} is in the log already: another process runs this job; \
+                 this one stops and has changed nothing",
+                self.shard
+            ))),
+            other => other,
+        }
+    }
+
+    /// Puts an object where there is none; `Corrupt` where there is another.
     async fn create(&self, path: &Path, bytes: Bytes) -> Result<()> {
         let options = PutOptions::from(PutMode::Create);
-        let put = self
-            .store
-            .put_opts(path, PutPayload::from(bytes), options)
-            .await;
-        put.map(|_| ()).map_err(|error| {
-            let kind = Error::from(error);
-            Error::new(kind.kind(), format!("cannot write {path} to the log")).caused_by(kind)
-        })
+        let payload = PutPayload::from(bytes.clone());
+        let Err(error) = self.store.put_opts(path, payload, options).await else {
+            return Ok(());
+        };
+        let error = Error::from(error);
+        // A put whose answer was lost may have been made: then the object is this one.
+        if error.kind() == ErrorKind::Corrupt && self.get(path).await? == bytes {
+            return Ok(());
+        }
+        let message = format!("cannot write {path} to the log");
+        Err(Error::new(error.kind(), message).caused_by(error))
     }
 
     async fn get(&self, path: &Path) -> Result<Bytes> {
@@ -181,6 +192,19 @@ impl Log {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A record is put only where there is none: where an epoch is there already, another process has
+/// taken over, and this one is the one that is fenced.
+#[async_trait]
+impl CommitPoint for Log {
+    async fn last(&mut self) -> Result<Epoch> {
+        Ok(self.contents().await?.last())
+    }
+
+    async fn commit(&mut self, record: &Record) -> Result<()> {
+        self.append(record.epoch, record.encode()?).await
     }
 }
 

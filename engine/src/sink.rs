@@ -29,7 +29,8 @@ impl std::fmt::Display for Epoch {
 /// When a sink is given its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Emit {
-    /// As soon as they exist: least latency, and after a kill some of them come again.
+    /// As soon as they exist: least latency, and after a kill some of them come again. An epoch is
+    /// committed only once its rows are written, so none is lost.
     Now,
     /// Once their epoch is in the log: what it publishes is never taken back.
     AfterCommit,
@@ -46,7 +47,11 @@ pub trait Sink: Send {
     /// When this sink wants its rows.
     fn emit(&self) -> Emit;
     /// Takes the rows of one epoch. With [`Emit::Now`] it is called for each batch, with the
-    /// epoch that the batch will belong to.
+    /// epoch that the batch will belong to, and returns once the batch is written: what is only
+    /// held in memory would be lost at a kill after the commit.
+    ///
+    /// An `Unavailable` error is answered by the same call again, after a while. At a stop the
+    /// future of a call that takes too long is dropped, and no other call follows.
     async fn publish(&mut self, epoch: Epoch, rows: &[RecordBatch]) -> Result<()>;
     /// The last epoch that is out for good, as far as this sink can tell; asked on recovery,
     /// before the first `publish`, and after each.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use engine::runtime::Status;
 
-use crate::{figures, terminal};
+use crate::{figures, report, terminal};
 
 /// How often the status is looked at.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
@@ -80,36 +80,21 @@ pub(crate) fn arrived(status: &Status) -> u64 {
 }
 
 fn line(status: &Status, rows: u64, rate: &str, left: Option<Duration>) -> String {
-    let sum = |what: fn(&engine::intake::Counts) -> u64| {
-        figures::count(status.tables.iter().map(|table| what(&table.counts)).sum())
-    };
+    let late = status.tables.iter().map(|table| table.counts.late).sum();
     let mut parts = vec![format!("in {} ({rate})", figures::count(rows))];
     for target in &status.targets {
         parts.push(format!("{} {}", target.name, figures::count(target.rows)));
     }
-    parts.push(format!("late {}", sum(|counts| counts.late)));
-    parts.push(format!(
-        "dead {}",
-        sum(|counts| counts.dead + counts.future)
-    ));
+    parts.push(format!("late {}", figures::count(late)));
+    parts.push(format!("dead {}", figures::count(report::dead(status))));
     if status.committed.0 > 0 {
         parts.push(format!("epoch {}", status.committed));
     }
     if let Some(left) = left {
         parts.push(format!("{} left", figures::duration(left)));
     }
-    let tables = status
-        .tables
-        .iter()
-        .map(|table| (&table.name, &table.waiting));
-    let targets = status
-        .targets
-        .iter()
-        .map(|target| (&target.name, &target.waiting));
-    for (name, waiting) in tables.chain(targets) {
-        if let Some(reason) = waiting {
-            parts.push(format!("waiting: {name}: {reason}"));
-        }
+    for (name, reason) in &status.waiting {
+        parts.push(format!("waiting: {name}: {reason}"));
     }
     parts.join("  ")
 }
@@ -124,7 +109,7 @@ mod tests {
     fn the_line_has_every_figure_and_what_is_waited_for() {
         let mut table = TableStatus {
             name: "trades".to_owned(),
-            waiting: Some("no broker answers".to_owned()),
+            rejected: 3,
             ..TableStatus::default()
         };
         table.counts.arrived = 1_500;
@@ -138,10 +123,11 @@ mod tests {
         let status = Status {
             tables: vec![table],
             targets: vec![target],
+            waiting: [("trades".to_owned(), "no broker answers".to_owned())].into(),
             ..Status::default()
         };
         let line = line(&status, 1_500, "500/s", Some(Duration::from_secs(2)));
-        let expected = "in 1,500 (500/s)  bars 7  late 2  dead 1  2.0 s left  \
+        let expected = "in 1,500 (500/s)  bars 7  late 2  dead 4  2.0 s left  \
                         waiting: trades: no broker answers";
         assert_eq!(line, expected);
     }

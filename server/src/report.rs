@@ -3,13 +3,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use engine::runtime::status::TableStatus;
 use engine::runtime::{DigestValue, Status};
 
 use crate::figures;
 use crate::progress::arrived;
 
-/// The figures of a run, line by line. Of a run that went on (`resumed`), rows out without a
-/// digest are those since its start; all others are those of the whole job.
+/// The figures of a run, line by line; they are those of the whole job, over all its starts. The
+/// rate is left out of a run that went on (`resumed`): it would count rows of earlier starts.
 pub(crate) fn figures_of(status: &Status, elapsed: Duration, resumed: bool) -> String {
     let mut text = String::new();
     for table in &status.tables {
@@ -22,7 +23,13 @@ pub(crate) fn figures_of(status: &Status, elapsed: Duration, resumed: bool) -> S
         ];
         let figures = figures.map(|(name, count)| format!("{name} {}", figures::count(count)));
         let (name, arrived) = (&table.name, figures::count(counts.arrived));
-        let _ = writeln!(text, "in   {name}: {arrived} rows: {}", figures.join(", "));
+        let _ = write!(text, "in   {name}: {arrived} rows: {}", figures.join(", "));
+        if table.rejected > 0 {
+            // They were accepted, so they are no part of the sum.
+            let rejected = figures::count(table.rejected);
+            let _ = write!(text, "; rejected by the query {rejected}");
+        }
+        text.push('\n');
     }
     for (number, target) in status.targets.iter().enumerate() {
         let name = &target.name;
@@ -30,9 +37,8 @@ pub(crate) fn figures_of(status: &Status, elapsed: Duration, resumed: bool) -> S
             let rows = figures::count(digest.rows);
             writeln!(text, "out  {name}: {rows} rows, digest {digest}")
         } else {
-            let since = if resumed { " since the start" } else { "" };
             let rows = figures::count(target.rows);
-            writeln!(text, "out  {name}: {rows} rows{since}")
+            writeln!(text, "out  {name}: {rows} rows")
         };
     }
     let _ = write!(text, "time {}", figures::duration(elapsed));
@@ -41,6 +47,12 @@ pub(crate) fn figures_of(status: &Status, elapsed: Duration, resumed: bool) -> S
     }
     text.push('\n');
     text
+}
+
+/// Rows that are in the tables of dead rows: undecodable, from the future, or rejected by a step.
+pub(crate) fn dead(status: &Status) -> u64 {
+    let dead = |table: &TableStatus| table.counts.dead + table.counts.future + table.rejected;
+    status.tables.iter().map(dead).sum()
 }
 
 /// The digest of a target, where one was kept.

@@ -42,7 +42,8 @@ enum Event {
 }
 
 /// Waits for the end of a job. The first signal, or the limit, stops it; the second leaves it
-/// at once. `tick` sees the status every so often, and once in the end.
+/// at once. `tick` sees the status every so often, and once in the end; what a stop could not
+/// settle is said.
 pub(crate) async fn supervise(
     job: &mut Job,
     limit: Option<Duration>,
@@ -62,8 +63,12 @@ pub(crate) async fn supervise(
         };
         match event {
             Event::Ended(outcome) => {
-                tick(&job.status());
+                let status = job.status();
+                tick(&status);
                 terminal::clear_status();
+                for note in &status.unsettled {
+                    terminal::say(note);
+                }
                 return outcome.map_err(|error| Failure::run(&error));
             }
             Event::Asked if asked => {

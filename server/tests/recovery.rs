@@ -124,3 +124,36 @@ fn kills_leave_no_trace() {
     ]);
     assert_eq!(digests(&replay.well()), digests(&undisturbed.err));
 }
+
+/// The number between these words of a report.
+fn figure(report: &str, before: &str, behind: &str) -> u64 {
+    let (_, rest) = report.split_once(before).unwrap();
+    let (figure, _) = rest.split_once(behind).unwrap();
+    figure.replace(',', "").parse().unwrap()
+}
+
+#[test]
+fn the_summary_after_a_kill_is_that_of_the_whole_job() {
+    let place = Place::new();
+    let job = "
+CREATE TABLE trades (symbol STRING, volume BIGINT)
+WITH ('connector' = 'market', 'rows' = '6000', 'rate' = '3000');
+CREATE TABLE small (symbol STRING, volume TINYINT)
+WITH ('connector' = 'parquet', 'path' = 'small');
+SET 'commit.interval' = '50 ms';
+INSERT INTO small SELECT symbol, CAST(volume AS TINYINT) FROM trades;
+";
+    place.write("job.sql", job);
+    let mut running = place.start(&["run", "job.sql"], "said");
+    running.wait_until("some commits", |_| epoch(&place) > 4);
+    running.kill();
+    let ran = place.run(&["run", "job.sql"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let rejected = figure(&ran.err, "dead 0; rejected by the query ", "\n");
+    assert!(rejected > 0, "{}", ran.err);
+    let dead = place.value("SELECT count(*) FROM \"trades$dead\"");
+    assert_eq!(dead, rejected.to_string());
+    let out = figure(&ran.err, "out  small: ", " rows\n");
+    assert_eq!(out + rejected, 6_000, "{}", ran.err);
+    assert_eq!(place.value("SELECT count(*) FROM 'small'"), out.to_string());
+}

@@ -13,7 +13,8 @@ use crate::sink::Epoch;
 
 const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
-const VERSION: u32 = 1;
+const RECORD_VERSION: u32 = 1;
+const SNAPSHOT_VERSION: u32 = 2;
 
 /// An epoch: what arrived, and what left for the sinks.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +55,7 @@ impl Record {
             published: self.published.clone(),
             finished: self.finished,
         };
-        let mut writer = Writer::new(RECORD, VERSION, &head)?;
+        let mut writer = Writer::new(RECORD, RECORD_VERSION, &head)?;
         for (_, batches) in self.kept.iter().chain(&self.outputs) {
             writer.batches(batches)?;
         }
@@ -63,7 +64,7 @@ impl Record {
 
     /// The record; `Corrupt` where the bytes are not one.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let (head, mut reader) = Reader::open::<Head>(bytes, RECORD, VERSION)?;
+        let (head, mut reader) = Reader::open::<Head>(bytes, RECORD, RECORD_VERSION)?;
         let mut sections = |numbers: Vec<usize>| {
             let section = |number| Ok((number, reader.batches()?));
             numbers.into_iter().map(section).collect::<Result<Vec<_>>>()
@@ -109,7 +110,7 @@ impl StoredSnapshot {
             shard: self.shard.head.clone(),
             steps: steps.collect(),
         };
-        let mut writer = Writer::new(SNAPSHOT, VERSION, &head)?;
+        let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head)?;
         for table in self.shard.steps.iter().flat_map(|step| &step.tables) {
             writer.batches(std::slice::from_ref(table))?;
         }
@@ -118,7 +119,7 @@ impl StoredSnapshot {
 
     /// The snapshot; `Corrupt` where the bytes are not one.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let (head, mut reader) = Reader::open::<SnapshotHead>(bytes, SNAPSHOT, VERSION)?;
+        let (head, mut reader) = Reader::open::<SnapshotHead>(bytes, SNAPSHOT, SNAPSHOT_VERSION)?;
         let mut steps = vec![];
         for (version, tables) in head.steps {
             let mut step = Snapshot {

@@ -1,13 +1,15 @@
-//! Steps 2 to 4 of a commit: append to the log, hand on to the sinks, keep the log short.
+//! Steps 2 to 5 of a commit: wait for what is sent at once, commit, hand on to the sinks.
+
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::patience::{Patience, patiently};
 use super::sink_loop::{Publication, Published};
-use super::source_loop::Backoff;
 use super::status::SharedStatus;
-use crate::error::{ErrorKind, Result};
-use crate::log::Log;
+use crate::commit::CommitPoint;
+use crate::error::Result;
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
 
@@ -15,6 +17,8 @@ use crate::sink::Epoch;
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) record: Record,
+    /// Answered by each sink that takes rows at once, when it has written those of the epoch.
+    pub(super) written: Vec<oneshot::Receiver<()>>,
     pub(super) snapshot: Option<StoredSnapshot>,
 }
 
@@ -63,73 +67,64 @@ impl Outputs {
             };
             let rows = rows.iter().find(|(of, _)| *of == output);
             let rows = rows.map(|(_, rows)| (*rows).clone()).unwrap_or_default();
-            // A sink loop that is gone has failed, and its error ends the job.
-            let _ = sink
-                .send(Publication {
-                    epoch: record.epoch,
-                    rows,
-                })
-                .await;
+            let epoch = record.epoch;
+            // A sink loop that is gone has failed, and its error ends the job; or it was given
+            // up at a stop: then it gets nothing more, and the next start publishes the rest.
+            let _ = sink.send(Publication::Rows { epoch, rows }).await;
         }
     }
 }
 
 /// The committer of a shard.
 pub(super) struct Committer {
-    pub(super) log: Log,
+    pub(super) point: Box<dyn CommitPoint>,
     pub(super) outputs: Outputs,
     pub(super) published: Published,
     pub(super) status: SharedStatus,
+    pub(super) patience: Patience,
+    pub(super) snapshots: watch::Sender<Option<Arc<StoredSnapshot>>>,
+    /// The tables whose sources cannot be asked again.
+    pub(super) once: Vec<String>,
 }
 
 impl Committer {
-    /// Commits until the shard is gone.
-    pub(super) async fn run(self, mut commits: mpsc::Receiver<Commit>) -> Result<()> {
+    /// Commits until the shard is gone; or until something does not answer and the job is to
+    /// stop: the rest is not committed then, and the status says so.
+    pub(super) async fn run(mut self, mut commits: mpsc::Receiver<Commit>) -> Result<()> {
         let nothing = vec![Epoch(0); self.outputs.sinks.len()];
-        while let Some(Commit {
-            mut record,
-            snapshot,
-        }) = commits.recv().await
-        {
-            record.published = self.published.get();
-            let bytes = record.encode()?;
-            let mut backoff = Backoff::default();
-            while let Err(error) = self.log.append(record.epoch, bytes.clone()).await {
-                if error.kind() != ErrorKind::Unavailable {
-                    return Err(error);
+        while let Some(commit) = commits.recv().await {
+            let mut record = commit.record;
+            for written in commit.written {
+                if written.await.is_err() {
+                    // The sink has failed, and its error ends the job; or it was given up.
+                    self.leave(record.epoch, "a table has not taken all its rows");
+                    return Ok(());
                 }
-                tracing::warn!(
-                    "the log does not take epoch {}: {}",
-                    record.epoch,
-                    error.chain()
-                );
-                backoff.wait().await;
+            }
+            record.published = self.published.get();
+            if patiently!(self.patience, self.point.commit(&record)).is_none() {
+                self.leave(record.epoch, self.patience.reason());
+                return Ok(());
             }
             self.status.lock().committed = record.epoch;
             self.outputs.publish(&record, &nothing).await;
-            if let Some(snapshot) = snapshot {
-                self.log
-                    .put_snapshot(snapshot.epoch, snapshot.encode()?)
-                    .await?;
-                self.cut(snapshot.epoch).await?;
+            if let Some(snapshot) = commit.snapshot {
+                self.snapshots.send_replace(Some(Arc::new(snapshot)));
             }
         }
         Ok(())
     }
 
-    /// Cuts the log below the snapshot, as far as everything is published. The record of the
-    /// snapshot's own epoch stays: it says what was published and whether the job is finished.
-    async fn cut(&self, snapshot: Epoch) -> Result<()> {
-        let sinks = self.outputs.sinks.iter().zip(self.published.get());
-        let published = sinks
-            .filter(|(sink, _)| sink.is_some())
-            .map(|(_, epoch)| epoch)
-            .min();
-        let through = published
-            .unwrap_or(snapshot)
-            .min(Epoch(snapshot.0.saturating_sub(1)));
-        let contents = self.log.contents().await?;
-        self.log.cut_records(through, &contents).await?;
-        self.log.cut_snapshots(snapshot, &contents).await
+    fn leave(&self, epoch: Epoch, reason: &str) {
+        let mut note = format!(
+            "epoch {epoch} and what followed could not be committed ({reason}): the next start \
+             asks the sources for what is not in the log"
+        );
+        if !self.once.is_empty() {
+            note.push_str(", but rows are lost of ");
+            note.push_str(&self.once.join(", "));
+            note.push_str(", which cannot be asked again");
+        }
+        self.status.leave(note);
     }
 }

@@ -1,18 +1,18 @@
 //! Recovery is a short replay: snapshot, journal, and what the sinks lack.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
+use super::backlog::Backlog;
+use super::patience::{Patience, patiently};
 use super::shard::Shard;
-use super::source_loop::{Backoff, SourceLoop};
+use super::source_loop::SourceLoop;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
 use crate::intake::journal::Entry;
 use crate::intake::{Arrival, Records, recording};
-use crate::log::record::Record;
+use crate::log::record::{Record, StoredSnapshot};
 use crate::log::{Contents, Log};
 use crate::sink::Epoch;
 use crate::source::{Polled, Split};
@@ -24,60 +24,73 @@ pub(super) struct Recovered {
     pub(super) finished: bool,
     /// What each output had published when the last record was written; empty: nothing.
     pub(super) published: Vec<Epoch>,
-    /// Rows that arrived since the last snapshot.
-    pub(super) rows_since_snapshot: u64,
+    /// What was committed since the last snapshot.
+    pub(super) backlog: Backlog,
 }
 
-/// Brings a shard to where the log says it was. `kept` tells the tables whose arrivals the log
-/// holds; the sources of the others are asked again and must still have them.
+/// The log of a shard, read at a start with patience.
+pub(super) struct Past<'a> {
+    pub(super) log: &'a Log,
+    pub(super) patience: Patience,
+}
+
+impl Past<'_> {
+    pub(super) async fn contents(&mut self) -> Result<Contents> {
+        patiently!(self.patience, self.log.contents()).ok_or_else(stopped)
+    }
+
+    pub(super) async fn read(&mut self, epoch: Epoch) -> Result<Record> {
+        patiently!(self.patience, self.log.read(epoch)).ok_or_else(stopped)
+    }
+
+    async fn snapshot(&mut self, epoch: Epoch) -> Result<StoredSnapshot> {
+        patiently!(self.patience, self.log.snapshot(epoch)).ok_or_else(stopped)
+    }
+}
+
+/// What a step of a start ends with where it gave up; the job then ends as stopped.
+pub(super) fn stopped() -> Error {
+    Error::unavailable("the job was stopped while it recovered")
+}
+
+/// Brings a shard to where it was after the last committed epoch. `kept` tells the tables whose
+/// arrivals the log holds; the sources of the others are asked again and must still have them.
 pub(super) async fn recover(
-    log: &Log,
-    graph: &Arc<Graph>,
-    digests: bool,
+    past: &mut Past<'_>,
+    committed: Epoch,
+    mut shard: Shard,
     sources: &mut [SourceLoop],
     kept: &[bool],
 ) -> Result<Recovered> {
-    let contents = log.contents().await?;
-    let shard = Shard::new(Arc::clone(graph), digests)?;
-    let mut recovered = Recovered {
-        shard,
-        epoch: Epoch(0),
-        finished: false,
-        published: vec![],
-        rows_since_snapshot: 0,
-    };
+    let contents = past.contents().await?;
+    let (mut from, mut finished, mut published) = (Epoch(0), false, vec![]);
     if let Some(epoch) = contents.snapshots.last() {
-        let snapshot = log.snapshot(*epoch).await?;
-        recovered.shard.restore(snapshot.shard)?;
-        recovered.epoch = *epoch;
+        let snapshot = past.snapshot(*epoch).await?;
+        shard.restore(snapshot.shard)?;
+        from = *epoch;
         if contents.records.contains(epoch) {
-            let record = log.read(*epoch).await?;
-            recovered.finished = record.finished;
-            recovered.published = record.published;
+            let record = past.read(*epoch).await?;
+            (finished, published) = (record.finished, record.published);
         }
     }
-    check_complete(&contents, recovered.epoch)?;
-    set_positions(sources, &recovered.shard);
+    check_complete(&contents, from, committed)?;
+    set_positions(sources, &shard);
     let mut readers: Vec<_> = sources.iter_mut().map(Again::new).collect();
-    for epoch in contents
-        .records
-        .iter()
-        .filter(|epoch| **epoch > recovered.epoch)
-    {
-        let record = log.read(*epoch).await?;
-        recovered.rows_since_snapshot +=
-            repeat(&mut recovered.shard, &record, &mut readers, kept).await?;
-        recovered.finished = record.finished;
-        recovered.published = record.published;
+    let mut backlog = Backlog::NONE;
+    for epoch in contents.records.iter().filter(|epoch| **epoch > from) {
+        let record = past.read(*epoch).await?;
+        repeat(&mut shard, &record, &mut readers, kept).await?;
+        backlog = backlog.and(&record);
+        (finished, published) = (record.finished, record.published);
     }
-    recovered.epoch = contents
-        .records
-        .last()
-        .copied()
-        .unwrap_or_default()
-        .max(recovered.epoch);
-    set_positions(sources, &recovered.shard);
-    Ok(recovered)
+    set_positions(sources, &shard);
+    Ok(Recovered {
+        shard,
+        epoch: committed,
+        finished,
+        published,
+        backlog,
+    })
 }
 
 /// Tells each source where to go on when it is opened.
@@ -87,7 +100,7 @@ fn set_positions(sources: &mut [SourceLoop], shard: &Shard) {
     }
 }
 
-fn check_complete(contents: &Contents, from: Epoch) -> Result<()> {
+fn check_complete(contents: &Contents, from: Epoch, committed: Epoch) -> Result<()> {
     let records = contents.records.iter().filter(|epoch| **epoch > from);
     let mut expected = from.next();
     for epoch in records {
@@ -99,16 +112,22 @@ fn check_complete(contents: &Contents, from: Epoch) -> Result<()> {
         }
         expected = expected.next();
     }
+    if expected != committed.next() {
+        return Err(Error::corrupt(format!(
+            "epoch {committed} is committed, but the log ends before epoch {expected}: restore its \
+             newest records, or start the job with --fresh"
+        )));
+    }
     Ok(())
 }
 
-/// Runs an epoch again; its output is dropped. Says how many records arrived.
+/// Runs an epoch again; its output is dropped.
 async fn repeat(
     shard: &mut Shard,
     record: &Record,
     sources: &mut [Again<'_>],
     kept: &[bool],
-) -> Result<u64> {
+) -> Result<()> {
     let mut held: BTreeMap<usize, VecDeque<Records>> = BTreeMap::new();
     for (table, batches) in &record.kept {
         let queue = held.entry(*table).or_default();
@@ -120,7 +139,6 @@ async fn repeat(
             }));
         }
     }
-    let mut count = 0;
     for entry in &record.journal {
         match entry {
             Entry::Records {
@@ -132,7 +150,6 @@ async fn repeat(
                 ..
             } => {
                 let wanted = *rows as usize + *rejected as usize;
-                count += wanted as u64;
                 if kept[*table] {
                     for records in take(held.get_mut(table), wanted)? {
                         shard.arrive(Arrival::Records(records))?;
@@ -148,7 +165,7 @@ async fn repeat(
         }
         shard.take_emitted();
     }
-    Ok(count)
+    Ok(())
 }
 
 /// The next kept arrivals that make up `wanted` records.
@@ -188,7 +205,7 @@ impl<'a> Again<'a> {
     /// The records of a split from where it was left up to `to`, `wanted` of them.
     async fn read(&mut self, split: &Split, to: i64, wanted: usize) -> Result<Polled> {
         if !self.opened {
-            self.source.open().await?;
+            self.source.open().await?.ok_or_else(stopped)?;
             self.opened = true;
         }
         let mut parts: Vec<Polled> = vec![];
@@ -214,24 +231,18 @@ impl<'a> Again<'a> {
     }
 
     async fn poll(&mut self, split: &Split) -> Result<()> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.source.source.next().await {
-                Ok(Some(polled)) => {
-                    self.waiting
-                        .entry(polled.split.clone())
-                        .or_default()
-                        .push_back(polled);
-                    return Ok(());
-                }
-                Ok(None) => {
-                    return Err(Error::corrupt(format!(
-                        "the input ends before what the log says was read of split {split}"
-                    )));
-                }
-                Err(error) => self.source.be_patient(error, &mut backoff).await?,
-            }
-        }
+        let SourceLoop {
+            source, patience, ..
+        } = &mut *self.source;
+        let polled = patiently!(patience, source.next()).ok_or_else(stopped)?;
+        let polled = polled.ok_or_else(|| {
+            Error::corrupt(format!(
+                "the input ends before what the log says was read of split {split}"
+            ))
+        })?;
+        let queue = self.waiting.entry(polled.split.clone()).or_default();
+        queue.push_back(polled);
+        Ok(())
     }
 }
 

@@ -4,15 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::job::{Job, first_status, join, on_thread, stopped};
+use super::job::{Job, first_status};
+use super::patience::Patience;
 use super::shard::Shard;
 use super::sink_loop::{Publication, Published, SinkLoop};
 use super::status::{SharedStatus, State};
-use crate::error::{Error, Result};
+use super::stop::Stop;
+use super::tasks::{join, on_thread};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::intake::recording::{self, Reader};
 use crate::intake::{Arrival, Records};
@@ -65,7 +68,7 @@ impl Replay {
         clippy::disallowed_methods,
         reason = "the runtime is where tasks are started"
     )]
-    async fn run(self, status: SharedStatus, stop: watch::Receiver<bool>) -> Result<()> {
+    async fn run(self, status: SharedStatus, stop: Stop) -> Result<()> {
         let shard = Shard::new(Arc::clone(&self.graph), true)?;
         let mut tasks = JoinSet::new();
         let epochs = Published::new(&vec![Epoch(0); self.targets.len()]);
@@ -73,16 +76,17 @@ impl Replay {
         for (output, mut sink) in self.targets.into_iter().enumerate() {
             let (sender, receiver) = mpsc::channel(AHEAD);
             sink.published().await?;
-            let (status, epochs) = (status.clone(), epochs.clone());
-            tasks.spawn(
-                SinkLoop {
-                    output,
-                    sink,
-                    status,
-                    epochs,
-                }
-                .run(receiver),
-            );
+            let name = &self.graph.targets[output].stream.name;
+            let sink = SinkLoop {
+                output,
+                sink,
+                at_once: false,
+                status: status.clone(),
+                patience: Patience::new(name, &status, &stop),
+                epochs: epochs.clone(),
+                left: "a replay does not go on",
+            };
+            tasks.spawn(sink.run(receiver));
             targets.push(sender);
         }
         let mut feeds = vec![];
@@ -115,8 +119,7 @@ impl Replay {
         };
         tasks.spawn(on_thread(replay.run()));
         join(tasks).await?;
-        let stopped = *stop.borrow();
-        status.lock().state = if stopped {
+        status.lock().state = if stop.asked() {
             State::Stopped
         } else {
             State::Finished
@@ -228,26 +231,26 @@ struct ReplayLoop {
     pace: Pace,
     close: bool,
     status: SharedStatus,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
     epoch: Epoch,
     last: i64,
 }
 
 impl ReplayLoop {
     async fn run(mut self) -> Result<()> {
-        while !*self.stop.borrow() {
+        while !self.stop.asked() {
             let Some((table, at, until)) = self.earliest().await? else {
                 break;
             };
             let paced = tokio::select! {
                 paced = self.pace.wait(at) => paced,
-                () = stopped(self.stop.clone()) => break,
+                () = self.stop.clone().wait() => break,
             };
             if let Some(arrival) = self.feeds[table].next(until.min(paced)) {
                 self.arrive(arrival).await?;
             }
         }
-        if self.close && !*self.stop.borrow() {
+        if self.close && !self.stop.asked() {
             for table in 0..self.feeds.len() {
                 if !self.shard.intake().ended()[table] {
                     let at = self.last.saturating_add(1);
@@ -288,17 +291,14 @@ impl ReplayLoop {
             let target = &self.shard.graph().targets[number];
             let rows = batches.into_iter().map(|batch| target.visible(batch));
             let rows = rows.collect::<Result<Vec<_>>>()?;
-            let count: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
-            self.status.lock().targets[number].rows += count as u64;
-            let gone = |_| Error::internal("a sink is gone");
-            sink.send(Publication { epoch, rows }).await.map_err(gone)?;
+            let publication = Publication::Rows { epoch, rows };
+            // A sink loop that is gone has failed, and its error ends the replay; or it was
+            // given up at a stop.
+            if sink.send(publication).await.is_err() {
+                break;
+            }
         }
-        let mut status = self.status.lock();
-        let intake = self.shard.intake();
-        let figures = intake.counts().into_iter().zip(intake.watermarks());
-        for (table, (counts, watermark)) in status.tables.iter_mut().zip(figures) {
-            (table.counts, table.watermark) = (counts, Some(watermark));
-        }
+        self.status.tell(&self.shard);
         Ok(())
     }
 }

@@ -68,6 +68,8 @@ pub struct Shard {
     /// Per table, who reads it.
     inputs: Vec<Arc<[Reader]>>,
     digests: Option<Vec<Digest>>,
+    /// Per target, the rows it was given.
+    rows_out: Vec<u64>,
     emitted: Emitted,
 }
 
@@ -84,6 +86,7 @@ struct State {
     intake: Vec<u8>,
     watermarks: Vec<(Vec<Watermark>, Watermark)>,
     counts: Vec<StepCounts>,
+    rows_out: Vec<u64>,
     digests: Option<Vec<DigestState>>,
 }
 
@@ -142,6 +145,7 @@ impl Shard {
             ..Emitted::default()
         };
         Ok(Self {
+            rows_out: vec![0; graph.targets.len()],
             graph,
             intake,
             steps,
@@ -197,6 +201,7 @@ impl Shard {
                 if let Some(digests) = &mut self.digests {
                     digests[number].add(&batch)?;
                 }
+                self.rows_out[number] += batch.num_rows() as u64;
                 self.emitted.targets[number].push(batch);
                 Ok(())
             }
@@ -293,6 +298,23 @@ impl Shard {
             .collect()
     }
 
+    /// Per target, the rows it was given.
+    #[must_use]
+    pub fn rows_out(&self) -> &[u64] {
+        &self.rows_out
+    }
+
+    /// Per table, the rows that steps gave up: with those that the intake rejected, what
+    /// `<table>$dead` holds.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<u64> {
+        let mut rejected = vec![0; self.graph.inputs.len()];
+        for step in &self.steps {
+            rejected[step.table] += step.counts.dead;
+        }
+        rejected
+    }
+
     /// The whole state.
     pub fn snapshot(&mut self) -> Result<ShardSnapshot> {
         let digests = self.digests.as_ref();
@@ -304,6 +326,7 @@ impl Shard {
                 .map(|s| (s.ports.clone(), s.watermark))
                 .collect(),
             counts: self.steps.iter().map(|step| step.counts).collect(),
+            rows_out: self.rows_out.clone(),
             digests: digests.map(|digests| digests.iter().map(Digest::snapshot).collect()),
         };
         let head = postcard::to_stdvec(&state)
@@ -326,10 +349,12 @@ impl Shard {
             state.counts.len(),
             snapshot.steps.len(),
         ] != [steps; 3]
+            || state.rows_out.len() != self.rows_out.len()
         {
             return Err(Error::corrupt("the snapshot is of another graph"));
         }
         self.intake.restore(&state.intake)?;
+        self.rows_out = state.rows_out;
         let parts = state
             .watermarks
             .into_iter()

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
-use super::job::stopped;
 use super::shard::{Emitted, Shard};
 use super::sink_loop::Publication;
 use super::source_loop::Event;
 use super::status::SharedStatus;
+use super::stop::Stop;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::intake::journal::Entry;
@@ -33,10 +34,10 @@ pub(super) struct ShardLoop {
     pub(super) commits: mpsc::Sender<Commit>,
     /// By target: where rows go that do not wait for the commit.
     pub(super) at_once: Vec<Option<mpsc::Sender<Publication>>>,
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) stop: Stop,
     pub(super) status: SharedStatus,
     pub(super) commit_interval: Duration,
-    pub(super) snapshot_rows: u64,
+    pub(super) snapshot_after: Backlog,
     /// By table: how its arrivals are kept in the log, if they are.
     pub(super) kept: Vec<Option<SchemaRef>>,
     pub(super) epoch: EpochBuilder,
@@ -45,23 +46,22 @@ pub(super) struct ShardLoop {
 /// The epoch under way.
 #[derive(Debug)]
 pub(super) struct EpochBuilder {
-    pub(super) record: Record,
-    pub(super) rows: u64,
-    rows_since_snapshot: u64,
+    record: Record,
+    /// What was committed since the last snapshot.
+    backlog: Backlog,
     /// Whether anything left the graph.
     emitted: bool,
 }
 
 impl EpochBuilder {
-    pub(super) fn after(epoch: Epoch, rows_since_snapshot: u64) -> Self {
+    pub(super) fn after(epoch: Epoch, backlog: Backlog) -> Self {
         let record = Record {
             epoch: epoch.next(),
             ..Record::default()
         };
         Self {
             record,
-            rows: 0,
-            rows_since_snapshot,
+            backlog,
             emitted: false,
         }
     }
@@ -83,12 +83,12 @@ impl ShardLoop {
     pub(super) async fn run(mut self) -> Result<()> {
         let mut commit = patient_interval(self.commit_interval);
         let mut tick = patient_interval(TICK);
-        let stopped = stopped(self.stop.clone());
-        tokio::pin!(stopped);
+        let stop = self.stop.clone().wait();
+        tokio::pin!(stop);
         let end = loop {
             tokio::select! {
                 biased;
-                () = &mut stopped => break End::Stopped,
+                () = &mut stop => break End::Stopped,
                 _ = commit.tick() => self.commit(false, false).await?,
                 event = self.events.recv() => {
                     let Some(event) = event else { break End::Stopped };
@@ -132,11 +132,8 @@ impl ShardLoop {
             Event::Ended { table } => Arrival::End { table, at: now },
             Event::Failed(error) => return Err(error),
         };
-        if let Arrival::Records(records) = &arrival {
-            self.epoch.rows += records.count() as u64;
-        }
         self.arrive(arrival, true).await?;
-        self.tell();
+        self.status.tell(&self.shard);
         Ok(())
     }
 
@@ -185,12 +182,9 @@ impl ShardLoop {
                 match &self.at_once[target] {
                     Some(sink) => {
                         let epoch = self.epoch.record.epoch;
-                        let _ = sink
-                            .send(Publication {
-                                epoch,
-                                rows: vec![rows],
-                            })
-                            .await;
+                        let rows = vec![rows];
+                        // A loop that is gone answers no end of an epoch: none is committed.
+                        let _ = sink.send(Publication::Rows { epoch, rows }).await;
                     }
                     None => append(&mut self.epoch.record.outputs, target, rows),
                 }
@@ -207,10 +201,10 @@ impl ShardLoop {
         Ok(())
     }
 
-    /// Counts the rows of a target and how long they took since they arrived.
+    /// Notes how long rows took since they arrived.
     fn measure(&self, target: usize, batch: &RecordBatch, now: i64) {
         let mut status = self.status.lock();
-        status.targets[target].rows += batch.num_rows() as u64;
+        status.targets[target].rows = self.shard.rows_out()[target];
         let times = batch.column_by_name(ARRIVED_AT);
         let times = times.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
         let last = times.and_then(|times| times.values().last().copied());
@@ -229,9 +223,9 @@ impl ShardLoop {
             self.arrive(Arrival::Tick { at }, true).await?;
         }
         let epoch = self.epoch.record.epoch;
-        let rows = self.epoch.rows_since_snapshot + self.epoch.rows;
-        let due = last || rows >= self.snapshot_rows;
-        let next = EpochBuilder::after(epoch, if due { 0 } else { rows });
+        let backlog = self.epoch.backlog.and(&self.epoch.record);
+        let due = last || backlog.reaches(self.snapshot_after);
+        let next = EpochBuilder::after(epoch, if due { Backlog::NONE } else { backlog });
         let mut record = std::mem::replace(&mut self.epoch, next).record;
         record.finished = finished;
         let snapshot = match due {
@@ -241,22 +235,33 @@ impl ShardLoop {
             }),
             false => None,
         };
-        self.tell();
-        // A committer that is gone has failed, and its error ends the job.
-        let _ = self.commits.send(Commit { record, snapshot }).await;
+        self.status.tell(&self.shard);
+        let written = end_at_once(&self.at_once, epoch).await;
+        let commit = Commit {
+            record,
+            written,
+            snapshot,
+        };
+        // A committer that is gone has failed, and its error ends the job; or it was given up
+        // at a stop, and has said what is not committed.
+        let _ = self.commits.send(commit).await;
         Ok(())
     }
+}
 
-    fn tell(&self) {
-        let intake = self.shard.intake();
-        let mut status = self.status.lock();
-        let figures = intake.counts().into_iter().zip(intake.watermarks());
-        for (table, (counts, watermark)) in status.tables.iter_mut().zip(figures) {
-            table.counts = counts;
-            table.watermark = Some(watermark);
-        }
-        status.steps = self.shard.step_counts();
+/// Tells the sinks that take rows at once where the epoch ends; they answer the committer, while
+/// the shard goes on with the next epoch.
+async fn end_at_once(
+    sinks: &[Option<mpsc::Sender<Publication>>],
+    epoch: Epoch,
+) -> Vec<oneshot::Receiver<()>> {
+    let mut answers = vec![];
+    for sink in sinks.iter().flatten() {
+        let (written, answer) = oneshot::channel();
+        let _ = sink.send(Publication::End { epoch, written }).await;
+        answers.push(answer);
     }
+    answers
 }
 
 fn append(all: &mut Vec<(usize, Vec<RecordBatch>)>, number: usize, rows: RecordBatch) {

@@ -1,21 +1,31 @@
-//! The loop around a sink: publish in order, and patience.
+//! The loop around a sink: publish in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::source_loop::Backoff;
+use super::patience::{Patience, patiently};
 use super::status::SharedStatus;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::sink::{Epoch, Sink};
 
-/// Rows of an epoch for one sink; empty where it has none, so that it hears of every epoch.
+/// What a sink is handed.
 #[derive(Debug)]
-pub(super) struct Publication {
-    pub(super) epoch: Epoch,
-    pub(super) rows: Vec<RecordBatch>,
+pub(super) enum Publication {
+    /// Rows of an epoch. A sink that publishes after the commit hears of every epoch once, with
+    /// no rows where it has none; one that takes rows at once gets them as they come.
+    Rows {
+        epoch: Epoch,
+        rows: Vec<RecordBatch>,
+    },
+    /// A sink that takes rows at once has been given all rows of an epoch. It is answered once
+    /// they are written; where they never are, the sender is dropped.
+    End {
+        epoch: Epoch,
+        written: oneshot::Sender<()>,
+    },
 }
 
 /// One sink with what it needs to be patient.
@@ -23,9 +33,14 @@ pub(super) struct SinkLoop {
     /// Position among the job's outputs.
     pub(super) output: usize,
     pub(super) sink: Box<dyn Sink>,
+    /// Whether it is given rows as they come, and the end of each epoch.
+    pub(super) at_once: bool,
     pub(super) status: SharedStatus,
+    pub(super) patience: Patience,
     /// Where the epochs that are out are noted, by output.
     pub(super) epochs: Published,
+    /// What becomes of rows that the sink does not take before a stop.
+    pub(super) left: &'static str,
 }
 
 /// Per output, the last epoch that is out for good.
@@ -52,53 +67,62 @@ impl Published {
 }
 
 impl SinkLoop {
-    /// Publishes until the channel closes, then puts out what the sink holds back.
-    pub(super) async fn run(mut self, mut publications: mpsc::Receiver<Publication>) -> Result<()> {
-        let mut last_with_rows = Epoch(0);
-        let mut last = Epoch(0);
-        while let Some(Publication { epoch, rows }) = publications.recv().await {
-            last = epoch;
-            if !rows.is_empty() {
-                last_with_rows = epoch;
-            }
-            self.publish(epoch, &rows).await?;
-            self.note(last_with_rows, last).await?;
-        }
-        let mut backoff = Backoff::default();
-        while let Err(error) = self.sink.flush().await {
-            self.be_patient(error, &mut backoff).await?;
-        }
-        self.note(last_with_rows, last).await
-    }
-
-    async fn publish(&mut self, epoch: Epoch, rows: &[RecordBatch]) -> Result<()> {
-        let mut backoff = Backoff::default();
-        while let Err(error) = self.sink.publish(epoch, rows).await {
-            self.be_patient(error, &mut backoff).await?;
-        }
-        if backoff.failed() {
-            self.waiting(None);
+    /// Publishes until the channel closes, then puts out what the sink holds back. Where the
+    /// sink does not answer and the job is to stop, the rest stays unpublished, and the status
+    /// says so.
+    pub(super) async fn run(mut self, publications: mpsc::Receiver<Publication>) -> Result<()> {
+        if self.take(publications).await?.is_none() {
+            let (name, reason) = (self.patience.name(), self.patience.reason());
+            let note = format!("{name} did not take all its rows ({reason}): {}", self.left);
+            self.status.leave(note);
         }
         Ok(())
     }
 
-    /// The last epoch that is out, once the sink answers.
-    pub(super) async fn published(&mut self) -> Result<Epoch> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.sink.published().await {
-                Ok(published) => {
-                    self.waiting(None);
-                    return Ok(published);
+    async fn take(&mut self, mut publications: mpsc::Receiver<Publication>) -> Result<Option<()>> {
+        let mut last_with_rows = Epoch(0);
+        let mut last = Epoch(0);
+        while let Some(publication) = publications.recv().await {
+            match publication {
+                Publication::Rows { epoch, rows } => {
+                    if !rows.is_empty() {
+                        last_with_rows = epoch;
+                    }
+                    let published = patiently!(self.patience, self.sink.publish(epoch, &rows));
+                    if published.is_none() {
+                        return Ok(None);
+                    }
+                    last = epoch;
+                    if self.at_once {
+                        continue;
+                    }
                 }
-                Err(error) => self.be_patient(error, &mut backoff).await?,
+                Publication::End { epoch, written } => {
+                    last = epoch;
+                    // A committer that is gone needs no news.
+                    let _ = written.send(());
+                }
+            }
+            if self.note(last_with_rows, last).await?.is_none() {
+                return Ok(None);
             }
         }
+        if patiently!(self.patience, self.sink.flush()).is_none() {
+            return Ok(None);
+        }
+        self.note(last_with_rows, last).await
+    }
+
+    /// The last epoch that is out, once the sink answers; `None` where the job is to stop first.
+    pub(super) async fn published(&mut self) -> Result<Option<Epoch>> {
+        Ok(patiently!(self.patience, self.sink.published()))
     }
 
     /// A sink that has put out all its rows has published every epoch it heard of.
-    async fn note(&mut self, last_with_rows: Epoch, last: Epoch) -> Result<()> {
-        let published = self.published().await?;
+    async fn note(&mut self, last_with_rows: Epoch, last: Epoch) -> Result<Option<()>> {
+        let Some(published) = self.published().await? else {
+            return Ok(None);
+        };
         let published = if published >= last_with_rows {
             last
         } else {
@@ -108,28 +132,6 @@ impl SinkLoop {
         if let Some(target) = self.status.lock().targets.get_mut(self.output) {
             target.published = published;
         }
-        Ok(())
-    }
-
-    async fn be_patient(&mut self, error: crate::Error, backoff: &mut Backoff) -> Result<()> {
-        if error.kind() != ErrorKind::Unavailable {
-            return Err(error);
-        }
-        self.waiting(Some(error.chain()));
-        backoff.wait().await;
-        Ok(())
-    }
-
-    fn waiting(&self, reason: Option<String>) {
-        let mut status = self.status.lock();
-        let Some(target) = status.targets.get_mut(self.output) else {
-            return;
-        };
-        match (&target.waiting, &reason) {
-            (None, Some(reason)) => tracing::warn!(table = target.name, "waiting: {reason}"),
-            (Some(_), None) => tracing::info!(table = target.name, "rows are taken again"),
-            _ => {}
-        }
-        target.waiting = reason;
+        Ok(Some(()))
     }
 }

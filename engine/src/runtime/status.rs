@@ -1,9 +1,10 @@
 //! What a running job tells about itself.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::digest::DigestValue;
-use super::shard::StepCounts;
+use super::shard::{Shard, StepCounts};
 use crate::intake::Counts;
 use crate::sink::Epoch;
 use crate::time::Watermark;
@@ -29,12 +30,13 @@ pub enum State {
 pub struct TableStatus {
     /// Its name.
     pub name: String,
-    /// Where its records went.
+    /// Where its records went at the intake.
     pub counts: Counts,
+    /// Rows that were accepted, or came of accepted ones, and were given up by a step of the
+    /// graph. `<table>$dead` holds them besides those that `counts` has as dead or future.
+    pub rejected: u64,
     /// How far it is complete.
     pub watermark: Option<Watermark>,
-    /// Why nothing comes at the moment, if the source says so.
-    pub waiting: Option<String>,
 }
 
 /// A table that is written.
@@ -42,15 +44,13 @@ pub struct TableStatus {
 pub struct TargetStatus {
     /// Its name.
     pub name: String,
-    /// Rows the graph gave it.
+    /// Rows the graph gave it, since the job first began.
     pub rows: u64,
     /// The last epoch that is out.
     pub published: Epoch,
-    /// Why it does not take rows at the moment.
-    pub waiting: Option<String>,
 }
 
-/// A snapshot of a job's figures.
+/// A snapshot of a job's figures. Counts are those of the whole job, over all its starts.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     /// Where the job stands.
@@ -63,7 +63,11 @@ pub struct Status {
     pub targets: Vec<TargetStatus>,
     /// What passed each step.
     pub steps: Vec<(String, StepCounts)>,
-    /// From a row's arrival to its leaving the graph.
+    /// Who does not answer at the moment, and why: tables, or the log.
+    pub waiting: BTreeMap<String, String>,
+    /// What a stop could not settle, because something did not answer, and what becomes of it.
+    pub unsettled: Vec<String>,
+    /// From a row's arrival to its leaving the graph, since this start.
     pub latency: Latency,
     /// The digest of each target, where they are kept; set when the job ends.
     pub digests: Option<Vec<DigestValue>>,
@@ -81,6 +85,30 @@ impl SharedStatus {
     /// Held only to read or set fields, never across an await.
     pub(super) fn lock(&self) -> MutexGuard<'_, Status> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what a shard counts.
+    pub(super) fn tell(&self, shard: &Shard) {
+        let intake = shard.intake();
+        let (counts, watermarks, rejected) =
+            (intake.counts(), intake.watermarks(), shard.rejected());
+        let mut status = self.lock();
+        let figures = counts.into_iter().zip(watermarks).zip(rejected);
+        for (table, ((counts, watermark), rejected)) in status.tables.iter_mut().zip(figures) {
+            table.counts = counts;
+            table.watermark = Some(watermark);
+            table.rejected = rejected;
+        }
+        for (target, rows) in status.targets.iter_mut().zip(shard.rows_out()) {
+            target.rows = *rows;
+        }
+        status.steps = shard.step_counts();
+    }
+
+    /// Notes what a stop leaves behind.
+    pub(super) fn leave(&self, note: String) {
+        tracing::warn!("{note}");
+        self.lock().unsettled.push(note);
     }
 }
 

@@ -1,3 +1,6 @@
+mod faults;
+mod figures;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use crate::intake::recording::{self, Reader};
 use crate::log::Log;
 use crate::operator::order::Order;
 use crate::operator::project::Project;
+use crate::sink::Sink;
 use crate::stream::{ARRIVED_AT, StreamSpec};
 use crate::testing::{Collected, ScriptedSource};
 use crate::time::TIMESTAMP;
@@ -55,8 +59,12 @@ fn columns(schema: &Schema, names: &[&str]) -> Vec<Arc<dyn Expression>> {
     names.iter().map(column).collect()
 }
 
-/// trades → order → project → out.
+/// trades → order → project → out. With `NOT NULL` prices, rows without one are rejected.
 fn graph() -> Arc<Graph> {
+    graph_of(&["out"])
+}
+
+fn graph_of(targets: &[&str]) -> Arc<Graph> {
     let mut graph = Graph::default();
     let names = ["symbol", "ts", "price"];
     let input = graph.add_input(Input {
@@ -82,19 +90,20 @@ fn graph() -> Arc<Graph> {
     };
     let order = graph.add(Arc::new(order), vec![input]);
     let out = ["symbol", "ts", "price", ARRIVED_AT];
-    let fields: Vec<Field> = out
+    let field = |name: &&str| batch.field_with_name(name).unwrap().clone();
+    let fields = out
         .iter()
-        .map(|n| batch.field_with_name(n).unwrap().clone())
-        .collect();
+        .map(|name| field(name).with_nullable(*name != "price"));
+    let fields: Vec<Field> = fields.collect();
     let project = Project {
         schema: Arc::new(Schema::new(fields)),
         columns: columns(&batch, &out),
     };
     let from = graph.add(Arc::new(project), vec![order]);
-    graph.targets.push(Target {
-        stream: stream("out"),
+    graph.targets.extend(targets.iter().map(|name| Target {
+        stream: stream(name),
         from,
-    });
+    }));
     assert_eq!(from, Port::Node(1));
     Arc::new(graph)
 }
@@ -129,18 +138,33 @@ fn source(poll_rows: usize) -> ScriptedSource {
 #[derive(Clone)]
 struct World {
     store: Arc<dyn ObjectStore>,
+    graph: Arc<Graph>,
     out: Collected,
     late: Collected,
     dead: Collected,
     recording: Collected,
 }
 
+/// A snapshot by this many rows, and by nothing else.
+fn rows_between(rows: u64) -> Backlog {
+    Backlog {
+        rows,
+        entries: u64::MAX,
+        epochs: u64::MAX,
+    }
+}
+
 impl World {
     fn new() -> Self {
+        Self::with(Arc::new(InMemory::new()), graph())
+    }
+
+    fn with(store: Arc<dyn ObjectStore>, graph: Arc<Graph>) -> Self {
         let collected = Collected::default;
         let (out, late, dead, recording) = (collected(), collected(), collected(), collected());
         Self {
-            store: Arc::new(InMemory::new()),
+            store,
+            graph,
             out,
             late,
             dead,
@@ -153,25 +177,33 @@ impl World {
     }
 
     fn start(&self, source: ScriptedSource, record: bool, snapshot_rows: u64) -> Job {
+        let recorder = record.then(|| self.recording.sink());
+        let targets = vec![self.out.sink()];
+        self.start_with(source, targets, recorder, rows_between(snapshot_rows))
+    }
+
+    fn start_with(
+        &self,
+        source: ScriptedSource,
+        targets: Vec<Box<dyn Sink>>,
+        recorder: Option<Box<dyn Sink>>,
+        snapshot_after: Backlog,
+    ) -> Job {
         let bindings = Bindings {
             sources: vec![Box::new(source)],
-            targets: vec![self.out.sink()],
+            targets,
             late: vec![self.late.sink()],
             dead: vec![self.dead.sink()],
-            recorders: vec![record.then(|| self.recording.sink())],
+            recorders: vec![recorder],
         };
         let spec = JobSpec {
-            graph: graph(),
+            graph: Arc::clone(&self.graph),
             commit_interval: Duration::from_millis(5),
-            snapshot_rows,
+            snapshot_after,
             digests: true,
         };
-        Job::start(
-            spec,
-            bindings,
-            self.log(),
-            Arc::new(SystemClock) as Arc<dyn Clock>,
-        )
+        let clock = Arc::new(SystemClock) as Arc<dyn Clock>;
+        Job::start(spec, bindings, self.log(), clock)
     }
 }
 
@@ -247,11 +279,16 @@ fn check_sums(world: &World, status: &Status) {
         counts.accepted + counts.late + counts.future + counts.dead
     );
     assert_eq!(counts.dead, 12);
-    assert_eq!(world.dead.count() as u64, counts.dead + counts.future);
+    let rejected = status.tables[0].rejected;
+    assert_eq!(
+        world.dead.count() as u64,
+        counts.dead + counts.future + rejected
+    );
     assert_eq!(world.late.count() as u64, counts.late);
-    assert_eq!(world.out.count() as u64, counts.accepted);
+    assert_eq!(world.out.count() as u64, counts.accepted - rejected);
+    assert_eq!(status.targets[0].rows, counts.accepted - rejected);
     let digests = status.digests.as_ref().unwrap();
-    assert_eq!(digests[0].rows, counts.accepted);
+    assert_eq!(digests[0].rows, counts.accepted - rejected);
     assert_eq!(status.state, State::Finished);
 }
 
@@ -336,7 +373,7 @@ fn a_stopped_job_goes_on_where_it_stopped() {
         let before = world.out.count();
         let mut job = world.start(source, false, 1_000_000);
         job.wait().await.unwrap();
-        assert_eq!(job.status().state, State::Finished);
+        check_sums(&world, &job.status());
         assert_eq!(world.out.count(), before);
     });
 }

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::runtime::{Bindings, Job, JobSpec, Replay, Speed, Status};
+use engine::runtime::{Backlog, Bindings, Job, JobSpec, Replay, Speed, Status};
 use engine::{Error, Graph, SystemClock};
 use sql::catalog::Overrides;
 
-use super::run::SNAPSHOT_ROWS;
 use crate::board::{Shared, Table, Tap};
 use crate::exit::Failure;
 use crate::folder::Folder;
@@ -54,7 +53,7 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
     let spec = JobSpec {
         graph: Arc::clone(&graph),
         commit_interval: COMMIT_INTERVAL,
-        snapshot_rows: SNAPSHOT_ROWS,
+        snapshot_after: Backlog::A_SECOND,
         digests: true,
     };
     let mut job = Job::start(spec, bindings, folder.log().clone(), Arc::new(SystemClock));
@@ -199,9 +198,7 @@ impl Screen {
     }
 
     fn header(&self, status: &Status, rows: u64) -> String {
-        let sum = |what: fn(&engine::intake::Counts) -> u64| -> String {
-            figures::count(status.tables.iter().map(|table| what(&table.counts)).sum())
-        };
+        let late = status.tables.iter().map(|table| table.counts.late).sum();
         let latency = |share| figures::latency(status.latency.quantile(share));
         let mut text = format!(
             "up {}  in {}  {} rows/s  p50 {}  p99 {}  late {}  dead {}",
@@ -210,8 +207,8 @@ impl Screen {
             self.rate.trim_end_matches("/s"),
             latency(0.5),
             latency(0.99),
-            sum(|counts| counts.late),
-            sum(|counts| counts.dead + counts.future),
+            figures::count(late),
+            figures::count(report::dead(status)),
         );
         if let Some(first) = self.board.lock().first() {
             let first = figures::duration(first.duration_since(self.started));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::SystemClock;
 use engine::runtime::status::State;
-use engine::runtime::{Job, JobSpec};
+use engine::runtime::{Backlog, Job, JobSpec};
 
 use crate::cli;
 use crate::exit::Failure;
@@ -18,8 +18,6 @@ use crate::{bind, report, terminal};
 
 /// How often results are committed where the script does not say.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
-/// Rows between two snapshots: about what a restart repeats in a second.
-pub(crate) const SNAPSHOT_ROWS: u64 = 2_000_000;
 
 pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     let text = Text::read(&arguments.script.file)?;
@@ -50,7 +48,7 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     let spec = JobSpec {
         graph,
         commit_interval: script.settings.commit_interval.unwrap_or(COMMIT_INTERVAL),
-        snapshot_rows: SNAPSHOT_ROWS,
+        snapshot_after: Backlog::A_SECOND,
         digests: arguments.digest,
     };
     if past != Past::Finished {
@@ -71,6 +69,10 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     })
     .await?;
     let status = job.status();
+    if past == Past::Finished && status.state != State::Finished {
+        // What it lacks was told.
+        return Ok(());
+    }
     if past == Past::Finished {
         terminal::say(&format!(
             "job '{}' has finished before: all its inputs are at their end; --fresh runs it again",

@@ -1,0 +1,362 @@
+//! A job under way: recovery, then its loops, until all of them have ended.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::committer::{Committer, OutputNumbers, Outputs};
+use super::job::{Bindings, JobSpec};
+use super::patience::{Patience, patiently};
+use super::recovery::{Past, Recovered, recover, stopped};
+use super::shard::Shard;
+use super::shard_loop::{EpochBuilder, ShardLoop};
+use super::sink_loop::{Publication, Published, SinkLoop};
+use super::snapshot_loop::SnapshotLoop;
+use super::source_loop::SourceLoop;
+use super::status::{SharedStatus, State};
+use super::stop::Stop;
+use super::tasks::{join, on_thread};
+use crate::clock::Clock;
+use crate::commit::CommitPoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Graph;
+use crate::intake::dead::{DEAD_SUFFIX, LATE_SUFFIX};
+use crate::intake::recording;
+use crate::log::Log;
+use crate::sink::{Emit, Epoch, Sink};
+use crate::source::Position;
+
+/// Polls waiting for the shard at most, over all sources.
+const EVENTS: usize = 8;
+/// Epochs waiting for the committer or a sink at most.
+const EPOCHS: usize = 2;
+/// Batches waiting for a sink that takes them at once at most.
+const BATCHES: usize = 64;
+/// Who is waited for where no epoch can be committed.
+const LOG: &str = "the log";
+/// Who is waited for where no snapshot can be stored, and the log not be cut.
+const SNAPSHOTS: &str = "the snapshots of the log";
+
+/// The sinks of a job, their loops running.
+struct Opened {
+    outputs: Outputs,
+    /// By target: where rows go that do not wait for the commit.
+    at_once: Vec<Option<mpsc::Sender<Publication>>>,
+    epochs: Published,
+    tasks: JoinSet<Result<()>>,
+}
+
+/// What a job consists of, without its sources and sinks.
+pub(super) struct Running {
+    pub(super) spec: JobSpec,
+    pub(super) log: Log,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) status: SharedStatus,
+    pub(super) stop: Stop,
+}
+
+/// What is known of the tables that are read.
+struct Inputs {
+    sources: Vec<SourceLoop>,
+    /// Whose arrivals the log holds.
+    kept: Vec<bool>,
+    /// The names of those that cannot be asked again.
+    once: Vec<String>,
+}
+
+impl Running {
+    pub(super) async fn run(self, bindings: Bindings) -> Result<()> {
+        let recorded = bindings.recorders.iter().map(Option::is_some);
+        let mut inputs = Inputs {
+            sources: vec![],
+            kept: vec![],
+            once: vec![],
+        };
+        for (table, (source, recorded)) in bindings.sources.into_iter().zip(recorded).enumerate() {
+            let name = &self.spec.graph.inputs[table].stream.name;
+            inputs.kept.push(recorded || !source.repeatable());
+            if !source.repeatable() {
+                inputs.once.push(name.clone());
+            }
+            inputs.sources.push(SourceLoop {
+                table,
+                source,
+                position: Position::new(),
+                patience: self.patience(name),
+            });
+        }
+        let mut point: Box<dyn CommitPoint> = Box::new(self.log.clone());
+        let recovering = self.recover(point.as_mut(), &mut inputs);
+        let Some(recovered) = self.unless_stopped(recovering).await? else {
+            self.status.lock().state = State::Stopped;
+            return Ok(());
+        };
+        self.status.tell(&recovered.shard);
+        self.status.lock().committed = recovered.epoch;
+        let mut sinks: Vec<Option<Box<dyn Sink>>> = vec![];
+        sinks.extend(bindings.targets.into_iter().map(Some));
+        sinks.extend(bindings.late.into_iter().chain(bindings.dead).map(Some));
+        sinks.extend(bindings.recorders);
+        let opening = self.open_sinks(sinks, &recovered.published);
+        let Some(opened) = self.unless_stopped(opening).await? else {
+            self.status.lock().state = State::Stopped;
+            return Ok(());
+        };
+        self.publish_and_go_on(point, recovered, inputs, opened)
+            .await
+    }
+
+    fn patience(&self, name: &str) -> Patience {
+        Patience::new(name, &self.status, &self.stop)
+    }
+
+    fn past(&self) -> Past<'_> {
+        Past {
+            log: &self.log,
+            patience: self.patience(LOG),
+        }
+    }
+
+    /// What a step before the loops gives; `None` where the job is to stop first.
+    async fn unless_stopped<T>(&self, step: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        let outcome = tokio::select! {
+            biased;
+            () = self.stop.clone().wait() => return Ok(None),
+            outcome = step => outcome,
+        };
+        match outcome {
+            // What is unavailable is waited for, unless the step saw the stop first.
+            Err(error) if error.kind() == ErrorKind::Unavailable && self.stop.asked() => Ok(None),
+            outcome => outcome.map(Some),
+        }
+    }
+
+    async fn recover(&self, point: &mut dyn CommitPoint, inputs: &mut Inputs) -> Result<Recovered> {
+        let mut past = self.past();
+        self.check_plan(&mut past.patience).await?;
+        let committed = patiently!(past.patience, point.last()).ok_or_else(stopped)?;
+        let shard = Shard::new(Arc::clone(&self.spec.graph), self.spec.digests)?;
+        let Inputs { sources, kept, .. } = inputs;
+        recover(&mut past, committed, shard, sources, kept).await
+    }
+
+    /// The plan must be the one that the log was written by.
+    async fn check_plan(&self, patience: &mut Patience) -> Result<()> {
+        let plan = self.spec.graph.to_string();
+        match patiently!(patience, self.log.plan()).ok_or_else(stopped)? {
+            None => patiently!(patience, self.log.put_plan(&plan)).ok_or_else(stopped),
+            Some(known) if known == plan => Ok(()),
+            Some(known) => Err(Error::invalid(format!(
+                "the state in this folder is of another job; {}; use another --data folder, or \
+                 --fresh to start empty",
+                difference(&known, &plan)
+            ))),
+        }
+    }
+
+    /// Publishes what is committed and unpublished. A job that has finished before is finished
+    /// then; another goes on.
+    async fn publish_and_go_on(
+        self,
+        point: Box<dyn CommitPoint>,
+        recovered: Recovered,
+        inputs: Inputs,
+        opened: Opened,
+    ) -> Result<()> {
+        let publishing = self.publish_again(&opened);
+        let published = self.unless_stopped(publishing).await?.is_some();
+        if published && !recovered.finished {
+            return self.run_loops(point, recovered, inputs, opened).await;
+        }
+        let Opened {
+            outputs,
+            at_once,
+            tasks,
+            ..
+        } = opened;
+        drop((outputs, at_once));
+        join(tasks).await?;
+        let mut status = self.status.lock();
+        status.digests = recovered.shard.digests();
+        if !published {
+            let note = "what is committed and not published yet is published at the next start";
+            status.unsettled.push(note.to_owned());
+        }
+        status.state = match status.unsettled.is_empty() {
+            true => State::Finished,
+            false => State::Stopped,
+        };
+        Ok(())
+    }
+
+    async fn run_loops(
+        self,
+        point: Box<dyn CommitPoint>,
+        recovered: Recovered,
+        inputs: Inputs,
+        opened: Opened,
+    ) -> Result<()> {
+        let Opened {
+            outputs,
+            at_once,
+            epochs,
+            mut tasks,
+        } = opened;
+        let (events, event_receiver) = mpsc::channel(EVENTS);
+        let (commits, commit_receiver) = mpsc::channel(EPOCHS);
+        let (snapshots, newest) = watch::channel(None);
+        let keeping = SnapshotLoop {
+            log: self.log.clone(),
+            from_log: outputs.sinks.iter().map(Option::is_some).collect(),
+            published: epochs.clone(),
+            status: self.status.clone(),
+            patience: self.patience(SNAPSHOTS),
+        };
+        tasks.spawn(keeping.run(newest));
+        let committer = Committer {
+            point,
+            outputs,
+            published: epochs,
+            status: self.status.clone(),
+            patience: self.patience(LOG),
+            snapshots,
+            once: inputs.once,
+        };
+        tasks.spawn(committer.run(commit_receiver));
+        let (halt, halted) = watch::channel(false);
+        let mut feeds = JoinSet::new();
+        for source in inputs.sources {
+            feeds.spawn(source.run(events.clone(), halted.clone()));
+        }
+        drop(events);
+        let schemas = self.spec.graph.inputs.iter().zip(inputs.kept);
+        let schemas = schemas
+            .map(|(input, kept)| kept.then(|| recording::schema(&input.stream.source_schema())));
+        let shard = ShardLoop {
+            shard: recovered.shard,
+            clock: Arc::clone(&self.clock),
+            events: event_receiver,
+            commits,
+            at_once,
+            stop: self.stop.clone(),
+            status: self.status.clone(),
+            commit_interval: self.spec.commit_interval,
+            snapshot_after: self.spec.snapshot_after,
+            kept: schemas.collect(),
+            epoch: EpochBuilder::after(recovered.epoch, recovered.backlog),
+        };
+        self.status.lock().state = State::Running;
+        tasks.spawn(on_thread(shard.run()));
+        let outcome = join(tasks).await;
+        halt.send_replace(true);
+        while feeds.join_next().await.is_some() {}
+        outcome?;
+        self.status.lock().state = match self.stop.asked() {
+            true => State::Stopped,
+            false => State::Finished,
+        };
+        Ok(())
+    }
+
+    /// Starts the sinks' loops, once each sink has said what it holds.
+    async fn open_sinks(
+        &self,
+        sinks: Vec<Option<Box<dyn Sink>>>,
+        published: &[Epoch],
+    ) -> Result<Opened> {
+        let graph = &self.spec.graph;
+        let epochs = Published::new(&vec![Epoch(0); sinks.len()]);
+        for (output, epoch) in published.iter().enumerate() {
+            epochs.set(output, *epoch);
+        }
+        let numbers = OutputNumbers {
+            targets: graph.targets.len(),
+            tables: graph.inputs.len(),
+        };
+        let mut opened = Opened {
+            outputs: Outputs {
+                numbers,
+                sinks: vec![],
+            },
+            at_once: vec![],
+            epochs,
+            tasks: JoinSet::new(),
+        };
+        for (output, (sink, name)) in sinks.into_iter().zip(names(graph)).enumerate() {
+            let Some(sink) = sink else {
+                opened.outputs.sinks.push(None);
+                continue;
+            };
+            // Late and dead rows, and recordings, wait for the commit whatever their sink says.
+            let at_once = output < numbers.targets && sink.emit() == Emit::Now;
+            let mut sink = SinkLoop {
+                output,
+                sink,
+                at_once,
+                status: self.status.clone(),
+                patience: self.patience(&name),
+                epochs: opened.epochs.clone(),
+                left: match at_once {
+                    true => "they are not committed",
+                    false => "what is committed is published at the next start",
+                },
+            };
+            let published = sink.published().await?.ok_or_else(stopped)?;
+            opened.epochs.set(output, published);
+            let (sender, receiver) = mpsc::channel(if at_once { BATCHES } else { EPOCHS });
+            let after_commit = (!at_once).then(|| sender.clone());
+            opened.outputs.sinks.push(after_commit);
+            if output < numbers.targets {
+                opened.at_once.push(at_once.then_some(sender));
+            }
+            opened.tasks.spawn(sink.run(receiver));
+        }
+        Ok(opened)
+    }
+
+    /// Publishes committed epochs that a sink may lack.
+    async fn publish_again(&self, opened: &Opened) -> Result<()> {
+        let mut past = self.past();
+        let published = opened.epochs.get();
+        let sinks = opened.outputs.sinks.iter().zip(&published);
+        let lacking = sinks.filter_map(|(sink, published)| sink.as_ref().map(|_| *published));
+        let Some(complete) = lacking.min() else {
+            return Ok(());
+        };
+        for epoch in past.contents().await?.records {
+            if epoch > complete {
+                let record = past.read(epoch).await?;
+                opened.outputs.publish(&record, &published).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of a job's outputs, as they are numbered.
+fn names(graph: &Graph) -> impl Iterator<Item = String> {
+    let tables = || graph.inputs.iter().map(|input| &input.stream.name);
+    let targets = graph
+        .targets
+        .iter()
+        .map(|target| target.stream.name.clone());
+    targets
+        .chain(tables().map(|table| format!("{table}{LATE_SUFFIX}")))
+        .chain(tables().map(|table| format!("{table}{DEAD_SUFFIX}")))
+        .chain(tables().map(|table| format!("the recording of {table}")))
+}
+
+/// The first line in which two plans differ.
+fn difference(known: &str, new: &str) -> String {
+    let (mut known, mut new) = (known.lines(), new.lines());
+    loop {
+        match (known.next(), new.next()) {
+            (Some(a), Some(b)) if a == b => {}
+            (a, b) => {
+                let line = |line: Option<&str>| line.unwrap_or("nothing").trim().to_string();
+                return format!("it says '{}' where this one says '{}'", line(a), line(b));
+            }
+        }
+    }
+}
