@@ -1,6 +1,7 @@
 //! Kafka to the job that came from Flink to Kafka, next to a bare consumer and producer of
 //! librdkafka, over a real broker on the same machine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,17 +47,19 @@ pub fn run(size: Size) -> Result<Section> {
         runtime: &runtime,
     };
     let specimens = bench.specimens()?;
-    let ours = contestant("wealtharena.sql", || bench.job());
+    let ours = contestant("wealtharena.sql", || bench.job(false));
     let bare = contestant("librdkafka alone", || bench.bare(&specimens));
-    let series = contest(size.rounds(), vec![ours, bare])?;
+    let recorded = contestant("wealtharena.sql, its input recorded", || bench.job(true));
+    let series = contest(size.rounds(), vec![ours, bare, recorded])?;
     let mut section = Section::default();
     section.say(format!(
         "{count} messages in {PARTITIONS} partitions, a broker with its own data folder on the same \
          machine, the topic that is written created for each round. The job is `wealtharena.sql` \
          with another address and a bounded topic, from start to end, with its log on disk and a \
          commit every second. *librdkafka alone* polls the same topic and sends, for each message, \
-         one that the job wrote, with the same settings. CPU time is that of this process, without \
-         the broker's."
+         one that the job wrote, with the same settings. *Recorded* is the job with `archive`: \
+         every message it read goes into the log and from there into Parquet (zstd). CPU time is \
+         that of this process, without the broker's."
     ));
     section.compare("messages", &series);
     let share = |ratio: f64| 100.0 / ratio;
@@ -74,6 +77,21 @@ pub fn run(size: Size) -> Result<Section> {
         60.0,
         " %",
     ));
+    let more = |ratio: f64| (ratio - 1.0) * 100.0;
+    let wall = more(series[2].wall_ratio(&series[0]));
+    section.goal(Goal::at_most(
+        "longer with the recording, by the clock",
+        wall,
+        15.0,
+        " %",
+    ));
+    let processor = more(series[2].ratio(&series[0]));
+    section.goal(Goal::at_most(
+        "more CPU time with the recording",
+        processor,
+        15.0,
+        " %",
+    ));
     Ok(section)
 }
 
@@ -86,10 +104,11 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// The job, from its start to the acknowledgement of its last message.
-    fn job(&self) -> Result<Sample> {
+    fn job(&self, recorded: bool) -> Result<Sample> {
         let output = self.output()?;
-        let graph = self.graph(&output)?;
         let data = tempfile::tempdir()?;
+        let archive = data.path().join("recording");
+        let graph = self.graph(&output, recorded.then_some(archive.as_path()))?;
         let taken = sample(Scope::Process, self.count, || {
             job::finish(self.runtime, &graph, data.path()).map(drop)
         })?;
@@ -97,9 +116,9 @@ impl Bench<'_> {
         Ok(taken)
     }
 
-    fn graph(&self, output: &str) -> Result<Arc<Graph>> {
+    fn graph(&self, output: &str, archive: Option<&Path>) -> Result<Arc<Graph>> {
         let servers = self.broker.bootstrap();
-        let options = [
+        let mut options = vec![
             format!("market_data_source.topic={}", self.input),
             format!("market_data_source.properties.bootstrap.servers={servers}"),
             "market_data_source.scan.startup.mode=earliest-offset".to_owned(),
@@ -107,6 +126,8 @@ impl Bench<'_> {
             format!("processed_market_data.topic={output}"),
             format!("processed_market_data.properties.bootstrap.servers={servers}"),
         ];
+        let archive = archive.map(Path::display);
+        options.extend(archive.map(|path| format!("market_data_source.archive={path}")));
         job::compile(job::WEALTHARENA, &options)
     }
 
@@ -114,7 +135,7 @@ impl Bench<'_> {
     fn specimens(&self) -> Result<Vec<Vec<u8>>> {
         let output = self.output()?;
         let data = tempfile::tempdir()?;
-        job::finish(self.runtime, &self.graph(&output)?, data.path())?;
+        job::finish(self.runtime, &self.graph(&output, None)?, data.path())?;
         let records = self.broker.consume(&output, SPECIMENS.min(self.count))?;
         self.broker.delete_topic(&output)?;
         Ok(records

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::Size;
 use crate::job;
 use crate::measure::{Sample, Scope, contest, contestant, sample};
-use crate::report::{Goal, Section};
+use crate::report::Section;
 
 /// Runs it.
 pub fn run(size: Size) -> Result<Section> {
@@ -30,23 +30,10 @@ pub fn run(size: Size) -> Result<Section> {
     section.say(
         "The market simulator, 1,000 symbols, as fast as it goes, through the twelve columns of \
          `over` into a sink that forgets; with `archive` every row goes into the log and from \
-         there into Parquet (zstd). The log is on disk, a commit every second.",
+         there into Parquet (zstd). The log is on disk, a commit every second. This is the cost of \
+         a recorded row as such: a row of the simulator costs next to nothing else. What it adds \
+         to a job that reads messages is in `kafka`.",
     );
     section.compare("rows", &series);
-    let more = |ratio: f64| (ratio - 1.0) * 100.0;
-    let wall = more(series[1].wall_ratio(&series[0]));
-    section.goal(Goal::at_most(
-        "longer with the recording, by the clock",
-        wall,
-        15.0,
-        " %",
-    ));
-    let processor = more(series[1].ratio(&series[0]));
-    section.goal(Goal::at_most(
-        "more CPU time with the recording",
-        processor,
-        15.0,
-        " %",
-    ));
     Ok(section)
 }

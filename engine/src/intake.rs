@@ -13,7 +13,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow::buffer::ScalarBuffer;
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +139,11 @@ impl Records {
     pub fn last_at(&self) -> Option<i64> {
         let rejected = self.rejected.last().map(|(at, _)| *at);
         rejected.or(self.arrived_at.last().copied())
+    }
+
+    /// When each row arrived, as a column.
+    fn arrivals(&self) -> ArrayRef {
+        Arc::new(TimestampNanosecondArray::new(self.arrived_at.clone(), None))
     }
 
     /// The records of a poll, the first of them arriving at `first`, each a nanosecond later.

@@ -105,6 +105,10 @@ impl Values for Words {
                 .values()
                 .inner()
                 .clone(),
+            DataType::Int64 if reading == Reading::Real => {
+                let values = column.as_primitive::<Int64Type>().values();
+                Buffer::from_vec(values.iter().map(|value| *value as f64).collect::<Vec<_>>())
+            }
             _ if reading == Reading::Real => {
                 let column = cast(column, &DataType::Float64)?;
                 column

@@ -74,15 +74,16 @@ impl<const I: usize, const O: usize, K: Indicator<I, O>> Kernel for Keyed<K, I, 
             self.states.resize(rows.key_count, self.fresh.clone());
         }
         let count = rows.keys.len();
-        let columns = columns::<I>(arguments, count)?;
-        let inputs: [&[f64]; I] = std::array::from_fn(|i| &columns[i].values()[..count]);
-        let nulls = columns.iter().map(|column| column.nulls());
-        let nulls = nulls.fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls));
+        let casts = casts::<I>(arguments, count)?;
+        let columns: [&Float64Array; I] =
+            std::array::from_fn(|i| casts[i].as_ref().unwrap_or(&arguments[i]).as_primitive());
+        let inputs: [&[f64]; I] = columns.map(|column| &column.values()[..count]);
         let mut values: [Vec<f64>; O] = std::array::from_fn(|_| vec![0.0; count]);
         let mut outputs = values.each_mut().map(Vec::as_mut_slice);
         let valid = self.valid.reset(count);
-        if let Some(nulls) = nulls {
-            valid.iter_mut().zip(&nulls).for_each(|(v, n)| *v = n);
+        for nulls in columns.iter().filter_map(|column| column.nulls()) {
+            let present = valid.iter_mut().zip(nulls);
+            present.for_each(|(valid, present)| *valid &= present);
         }
         let states = self.states.as_mut_slice();
         for (row, (key, valid)) in rows.keys.iter().zip(valid).enumerate() {
@@ -118,25 +119,19 @@ impl<const I: usize, const O: usize, K: Indicator<I, O>> Kernel for Keyed<K, I, 
     }
 }
 
-fn columns<const I: usize>(arguments: &[ArrayRef], count: usize) -> Result<[Float64Array; I]> {
-    let columns = arguments.iter().map(|argument| {
-        if argument.data_type() == &DataType::Float64 {
-            return Ok(argument.as_primitive::<Float64Type>().clone());
-        }
-        Ok(cast(argument, &DataType::Float64)?
-            .as_primitive::<Float64Type>()
-            .clone())
-    });
-    let columns: Vec<Float64Array> = columns.collect::<Result<_>>()?;
-    if columns.iter().any(|column| column.len() != count) {
-        return Err(Error::internal(
-            "an argument has another number of rows than its keys",
-        ));
+/// The arguments that are not DOUBLE already, as DOUBLE.
+fn casts<const I: usize>(arguments: &[ArrayRef], count: usize) -> Result<[Option<ArrayRef>; I]> {
+    if arguments.len() != I || arguments.iter().any(|column| column.len() != count) {
+        return Err(Error::internal(format!(
+            "an indicator of {I} inputs was given {} of another length than its keys",
+            arguments.len()
+        )));
     }
-    columns.try_into().map_err(|columns: Vec<_>| {
-        Error::internal(format!(
-            "an indicator of {I} inputs was given {}",
-            columns.len()
-        ))
-    })
+    let mut casts = [const { None }; I];
+    for (cast_to, argument) in casts.iter_mut().zip(arguments) {
+        if argument.data_type() != &DataType::Float64 {
+            *cast_to = Some(cast(argument, &DataType::Float64)?);
+        }
+    }
+    Ok(casts)
 }

@@ -62,9 +62,15 @@ pub(crate) struct DeadRow<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// Gathers rows of `<table>$dead`.
+/// Gathers rows of `<table>$dead`. Nearly always there are none, and then it allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct DeadRows {
+    columns: Option<Box<Columns>>,
+    len: u64,
+}
+
+#[derive(Debug, Default)]
+struct Columns {
     arrived_at: TimestampNanosecondBuilder,
     split: StringBuilder,
     offset: Int64Builder,
@@ -72,19 +78,20 @@ pub(crate) struct DeadRows {
     stage: StringBuilder,
     reason: StringBuilder,
     payload: BinaryBuilder,
-    len: u64,
 }
 
 impl DeadRows {
     pub(crate) fn push(&mut self, row: DeadRow<'_>) {
-        self.arrived_at.append_value(row.arrived_at);
-        self.split.append_option(row.origin.map(|(split, _)| split));
-        self.offset
-            .append_option(row.origin.map(|(_, offset)| offset));
-        self.record_time.append_option(row.record_time);
-        self.stage.append_value(row.stage);
-        self.reason.append_value(row.reason);
-        self.payload.append_value(row.payload);
+        let columns = self.columns.get_or_insert_default();
+        columns.arrived_at.append_value(row.arrived_at);
+        let split = row.origin.map(|(split, _)| split);
+        columns.split.append_option(split);
+        let offset = row.origin.map(|(_, offset)| offset);
+        columns.offset.append_option(offset);
+        columns.record_time.append_option(row.record_time);
+        columns.stage.append_value(row.stage);
+        columns.reason.append_value(row.reason);
+        columns.payload.append_value(row.payload);
         self.len += 1;
     }
 
@@ -93,18 +100,18 @@ impl DeadRows {
     }
 
     /// The rows, unless there are none.
-    pub(crate) fn finish(mut self) -> Result<Option<RecordBatch>> {
-        if self.len == 0 {
+    pub(crate) fn finish(self) -> Result<Option<RecordBatch>> {
+        let Some(mut columns) = self.columns else {
             return Ok(None);
-        }
+        };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.arrived_at.finish()),
-            Arc::new(self.split.finish()),
-            Arc::new(self.offset.finish()),
-            Arc::new(self.record_time.finish()),
-            Arc::new(self.stage.finish()),
-            Arc::new(self.reason.finish()),
-            Arc::new(self.payload.finish()),
+            Arc::new(columns.arrived_at.finish()),
+            Arc::new(columns.split.finish()),
+            Arc::new(columns.offset.finish()),
+            Arc::new(columns.record_time.finish()),
+            Arc::new(columns.stage.finish()),
+            Arc::new(columns.reason.finish()),
+            Arc::new(columns.payload.finish()),
         ];
         Ok(Some(RecordBatch::try_new(dead_schema(), columns)?))
     }

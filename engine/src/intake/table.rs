@@ -124,8 +124,8 @@ impl Table {
     pub(super) fn take(&mut self, records: Records) -> Result<Taken> {
         let mut dead = DeadRows::default();
         self.state.counts.arrived += records.count() as u64;
-        let (records, rows, bad) = self.to_table(records, &mut dead)?;
-        let verdict = self.judge(&records, &rows, &bad)?;
+        let (records, columns, bad) = self.to_table(records, &mut dead)?;
+        let verdict = self.judge(&records, &columns, &bad)?;
         for (at, rejected) in &records.rejected {
             dead.push(DeadRow {
                 arrived_at: *at,
@@ -143,31 +143,31 @@ impl Table {
                           watermark.max-future-skew allows";
             bury(&mut dead, &records, *row, reason)?;
         }
-        let taken = self.sort_out(&records, &rows, &verdict)?;
+        let taken = self.sort_out(&records, columns, &verdict)?;
         Ok(Taken {
             dead: dead.finish()?,
             ..taken
         })
     }
 
-    /// The records that make rows of the table, those rows, and the others, which are buried.
+    /// The records that make rows of the table, the columns of those rows, and the other
+    /// records, which are buried.
     fn to_table(
         &self,
         records: Records,
         dead: &mut DeadRows,
-    ) -> Result<(Records, RecordBatch, Vec<Bad>)> {
+    ) -> Result<(Records, Vec<ArrayRef>, Vec<Bad>)> {
         let mut columns = records.rows.columns().to_vec();
-        let arrived_at = records.arrived_at.clone();
-        columns.push(Arc::new(TimestampNanosecondArray::new(arrived_at, None)));
+        columns.push(records.arrivals());
         let source = RecordBatch::try_new(Arc::clone(&self.source_schema), columns)?;
-        match self.apply(&source) {
-            Ok(rows) => return Ok((records, rows, vec![])),
+        match self.evaluate(&source) {
+            Ok(columns) => return Ok((records, columns, vec![])),
             Err(error) if error.kind() != ErrorKind::Invalid => return Err(error),
             Err(_) => {}
         }
         let mut bad = vec![];
         for row in 0..source.num_rows() {
-            if let Err(error) = self.apply(&source.slice(row, 1)) {
+            if let Err(error) = self.evaluate(&source.slice(row, 1)) {
                 bury(dead, &records, row, &error.chain())?;
                 bad.push(Bad {
                     row,
@@ -180,7 +180,7 @@ impl Table {
             good[bad.row] = false;
         }
         let good = BooleanArray::from(good);
-        let rows = self.apply(&filter_record_batch(&source, &good)?)?;
+        let columns = self.evaluate(&filter_record_batch(&source, &good)?)?;
         let records = Records {
             rows: filter_record_batch(&records.rows, &good)?,
             offsets: keep(&records.offsets, &good)?,
@@ -191,21 +191,21 @@ impl Table {
             arrived_at: keep(&records.arrived_at, &good)?,
             ..records
         };
-        Ok((records, rows, bad))
+        Ok((records, columns, bad))
     }
 
-    fn apply(&self, source: &RecordBatch) -> Result<RecordBatch> {
-        let rows = self.columns.apply(source)?;
+    fn evaluate(&self, source: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let columns = self.columns.evaluate(source)?;
         if let Some(time) = self.event_time
-            && rows.column(time).null_count() > 0
+            && columns[time].null_count() > 0
         {
             return Err(Error::invalid("the event time is NULL"));
         }
-        Ok(rows)
+        Ok(columns)
     }
 
     /// Goes through the records in the order of arrival.
-    fn judge(&mut self, records: &Records, rows: &RecordBatch, bad: &[Bad]) -> Result<Verdict> {
+    fn judge(&mut self, records: &Records, columns: &[ArrayRef], bad: &[Bad]) -> Result<Verdict> {
         let at = records.arrived_at.first().copied();
         let at = at
             .or(records.rejected.first().map(|(at, _)| *at))
@@ -218,7 +218,7 @@ impl Table {
             .max_future_skew
             .map(|skew| skew.as_nanos() as i64);
         let times = match self.event_time {
-            Some(time) => Some(event_times(rows, time)?),
+            Some(time) => Some(event_times(&columns[time])?),
             None => None,
         };
         // What nearly every call is: rows of which nothing needs to be said, taken in one pass.
@@ -232,7 +232,7 @@ impl Table {
             return Ok(Verdict::default());
         }
         let mut verdict = Verdict {
-            late: vec![false; rows.num_rows()],
+            late: vec![false; records.arrived_at.len()],
             future: vec![],
         };
         let mut bad = bad.iter().map(|bad| bad.arrived_at).peekable();
@@ -267,52 +267,52 @@ impl Table {
     fn sort_out(
         &mut self,
         records: &Records,
-        rows: &RecordBatch,
+        mut columns: Vec<ArrayRef>,
         verdict: &Verdict,
     ) -> Result<Taken> {
+        let rows = records.arrived_at.len();
         let late = match verdict.late.is_empty() {
-            true => BooleanBuffer::new_unset(rows.num_rows()),
+            true => BooleanBuffer::new_unset(rows),
             false => BooleanBuffer::from(verdict.late.as_slice()),
         };
         let late = BooleanArray::from(late);
         let late_count = late.true_count();
         let counts = &mut self.state.counts;
         counts.late += late_count as u64;
-        counts.accepted += (rows.num_rows() - late_count - verdict.future.len()) as u64;
+        counts.accepted += (rows - late_count - verdict.future.len()) as u64;
         let number = self.state.splits.number(&records.split, 0);
-        let mut columns = rows.columns().to_vec();
-        let arrived_at = records.arrived_at.clone();
-        columns.push(Arc::new(TimestampNanosecondArray::new(arrived_at, None)));
-        columns.push(Arc::new(UInt32Array::from_value(number, rows.num_rows())));
-        columns.push(Arc::new(late.clone()));
+        let late_rows = match late_count {
+            0 => None,
+            _ => Some(filter_record_batch(
+                &self.late_rows(records, &columns)?,
+                &late,
+            )?),
+        };
+        columns.reserve_exact(3);
+        columns.push(records.arrivals());
+        columns.push(Arc::new(UInt32Array::from_value(number, rows)));
+        columns.push(Arc::new(late));
         let mut batch = RecordBatch::try_new(Arc::clone(&self.batch_schema), columns)?;
         if !verdict.future.is_empty() {
-            let mut stays = vec![true; rows.num_rows()];
+            let mut stays = vec![true; rows];
             verdict.future.iter().for_each(|row| stays[*row] = false);
             batch = filter_record_batch(&batch, &BooleanArray::from(stays))?;
         }
-        let late = match late_count {
-            0 => None,
-            _ => Some(filter_record_batch(&self.late_rows(records, rows)?, &late)?),
-        };
         Ok(Taken {
             rows: (batch.num_rows() > 0).then_some(batch),
-            late,
+            late: late_rows,
             dead: None,
         })
     }
 
-    fn late_rows(&self, records: &Records, rows: &RecordBatch) -> Result<RecordBatch> {
-        let splits = vec![records.split.0.as_ref(); rows.num_rows()];
+    fn late_rows(&self, records: &Records, columns: &[ArrayRef]) -> Result<RecordBatch> {
+        let splits = vec![records.split.0.as_ref(); records.arrived_at.len()];
         let origin: [ArrayRef; 3] = [
-            Arc::new(TimestampNanosecondArray::new(
-                records.arrived_at.clone(),
-                None,
-            )),
+            records.arrivals(),
             Arc::new(StringArray::from(splits)),
             Arc::new(Int64Array::new(records.offsets.clone(), None)),
         ];
-        let columns = rows.columns().iter().cloned().chain(origin).collect();
+        let columns = columns.iter().cloned().chain(origin).collect();
         Ok(RecordBatch::try_new(
             Arc::clone(&self.late_schema),
             columns,
@@ -337,10 +337,8 @@ fn any_ahead(records: &Records, times: &[i64], skew: Option<i64>) -> bool {
     }
 }
 
-fn event_times(rows: &RecordBatch, column: usize) -> Result<&[i64]> {
-    let times = rows
-        .column(column)
-        .as_primitive_opt::<TimestampNanosecondType>();
+fn event_times(column: &ArrayRef) -> Result<&[i64]> {
+    let times = column.as_primitive_opt::<TimestampNanosecondType>();
     let times = times.ok_or_else(|| Error::internal("the event-time column is no timestamp"))?;
     Ok(times.values())
 }

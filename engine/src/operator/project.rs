@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
@@ -47,22 +47,29 @@ impl OperatorSpec for Project {
 impl Project {
     /// The projected rows; `Invalid` where a row does not allow it.
     pub fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let columns = self.columns.iter().map(|column| column.evaluate(batch));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        for (field, column) in self.schema.fields().iter().zip(&columns) {
-            if !field.is_nullable() && column.null_count() > 0 {
-                let name = field.name();
-                return Err(Error::invalid(format!(
-                    "column {name} is NULL and declared NOT NULL"
-                )));
-            }
-        }
+        let columns = self.evaluate(batch)?;
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok(RecordBatch::try_new_with_options(
             Arc::clone(&self.schema),
             columns,
             &rows,
         )?)
+    }
+
+    /// The columns of the projected rows.
+    pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (field, expression) in self.schema.fields().iter().zip(&self.columns) {
+            let column = expression.evaluate(batch)?;
+            if !field.is_nullable() && column.null_count() > 0 {
+                let name = field.name();
+                return Err(Error::invalid(format!(
+                    "column {name} is NULL and declared NOT NULL"
+                )));
+            }
+            columns.push(column);
+        }
+        Ok(columns)
     }
 }
 
