@@ -34,16 +34,32 @@ mod tls;
 pub mod websocket;
 
 use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::time::SystemTime;
 
 use engine::{Error, Result, Sink, Source, StreamSpec};
 
 /// Whose source or sink it is: what a sink names its files and messages by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The job's name.
+    /// The job's name; where it has a log, with the log's identity (see [`Owner::unique`]).
     pub job: String,
     /// The shard's number.
     pub shard: u32,
+}
+
+impl Owner {
+    /// An owner like no other, for a log that begins: the job's name and 12 random digits. Jobs
+    /// of one name with logs of their own then share folders without sharing files.
+    #[must_use]
+    pub fn unique(name: &str, shard: u32) -> Self {
+        // The hasher's keys are random; two logs begun at once differ by process or by keys.
+        let random = RandomState::new().hash_one((std::process::id(), SystemTime::now()));
+        Self {
+            job: format!("{name}-{:012x}", random >> 16),
+            shard,
+        }
+    }
 }
 
 /// A kind of feed. `source` and `sink` read and check the options and do no I/O: that begins

@@ -93,4 +93,7 @@ pub trait Source: Send {
     async fn next(&mut self) -> Result<Option<Polled>>;
     /// Whether `seek` can return to rows handed over before; if not, the log keeps them.
     fn repeatable(&self) -> bool;
+    /// Told `true` before a recovery reads rows again that were handed over before, and `false`
+    /// after it: a source that paces itself does not in between.
+    fn rereading(&mut self, _again: bool) {}
 }

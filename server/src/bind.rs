@@ -59,17 +59,19 @@ pub(crate) fn recorders(graph: &Graph, owner: &Owner) -> Result<Vec<Option<Box<d
 
 fn late(input: &Input, owner: &Owner, tables: &Path) -> Result<Box<dyn Sink>> {
     let name = format!("{}{}", input.stream.name, dead::LATE_SUFFIX);
-    folder(
-        &name,
-        &dead::late_schema(&input.schema),
-        &tables.join(&name),
-        owner,
-    )
+    system(&name, &dead::late_schema(&input.schema), tables, owner)
 }
 
 fn dead(input: &Input, owner: &Owner, tables: &Path) -> Result<Box<dyn Sink>> {
     let name = format!("{}{}", input.stream.name, dead::DEAD_SUFFIX);
-    folder(&name, &dead::dead_schema(), &tables.join(&name), owner)
+    system(&name, &dead::dead_schema(), tables, owner)
+}
+
+/// A table of the data folder, which can be queried before it has a row.
+fn system(name: &str, schema: &SchemaRef, tables: &Path, owner: &Owner) -> Result<Box<dyn Sink>> {
+    let path = tables.join(name);
+    parquet::declare(&path, schema)?;
+    folder(name, schema, &path, owner)
 }
 
 /// A table of Parquet files in a folder.

@@ -1,17 +1,20 @@
 //! A job's data folder: `log/` (records, snapshots, plan, the name its files go by), `tables/`
 //! (late and dead rows), and a lock that keeps a second process out.
+//!
+//! The store does not sync what it writes: a kill of the process loses nothing, a power cut may
+//! lose the last epochs of the log, also such as outputs have published.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use connectors::Owner;
 use engine::log::Log;
-use engine::{Emit, Epoch, Error, Graph, Result};
+use engine::{Emit, Error, Graph, Result};
 use object_store::local::LocalFileSystem;
 
-use crate::bind;
+use crate::{bind, terminal};
 
 /// The file with the name that the job's outputs and recordings go by.
 const NAME: &str = "name.txt";
@@ -78,8 +81,13 @@ impl Folder {
     }
 
     /// Removes the log with the state, and the late and dead rows; says which folders were
-    /// there. Nothing else is touched.
-    pub(crate) fn clear(&self) -> Result<Vec<PathBuf>> {
+    /// there. Outputs and recordings stay as they are, and stay out of the reach of what runs
+    /// next, which goes by another name; of the rolls of files that were under way, those that
+    /// were published are completed, and the others go.
+    pub(crate) async fn clear(&self, graph: &Graph) -> Result<Vec<PathBuf>> {
+        if let Some(owner) = self.known_owner()? {
+            tidy(graph, &owner).await?;
+        }
         let mut removed = vec![];
         for folder in ["log", "tables"] {
             let folder = self.path.join(folder);
@@ -104,46 +112,57 @@ impl Folder {
         })
     }
 
-    /// Whose outputs and recordings these are. Files are named by job and epoch, so a job that
-    /// starts empty where an earlier run left files must not go by the same name: it is then
-    /// called `name.2`, and so on. The name stays for as long as the log does.
-    pub(crate) async fn owner(&self, name: &str, graph: &Graph) -> Result<Owner> {
-        let file = self.path.join("log").join(NAME);
-        let unusable = |error: io::Error| {
-            Error::invalid(format!("'{}' cannot be used", file.display())).caused_by(error)
-        };
-        match fs::read_to_string(&file) {
-            Ok(job) => return Ok(Owner { job, shard: 0 }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unusable(error)),
+    /// Whose outputs and recordings these are: the job's name with the log's identity, because
+    /// files are named by owner and epoch, and epochs begin anew with every log. It is the same
+    /// for as long as the log is.
+    pub(crate) fn owner(&self, name: &str) -> Result<Owner> {
+        if let Some(owner) = self.known_owner()? {
+            return Ok(owner);
         }
-        let mut number = 1_u32;
-        let owner = loop {
-            let job = match number {
-                1 => name.to_owned(),
-                _ => format!("{name}.{number}"),
-            };
-            let owner = Owner { job, shard: 0 };
-            if is_new(graph, &owner).await? {
-                break owner;
-            }
-            number += 1;
-        };
-        fs::create_dir_all(self.path.join("log")).map_err(unusable)?;
-        fs::write(&file, &owner.job).map_err(unusable)?;
+        let owner = Owner::unique(name, 0);
+        let log = self.path.join("log");
+        let (draft, file) = (log.join(format!(".{NAME}.tmp")), log.join(NAME));
+        let written = fs::create_dir_all(&log)
+            .and_then(|()| File::create(&draft))
+            .and_then(|mut draft| {
+                draft.write_all(owner.job.as_bytes())?;
+                draft.sync_all()
+            })
+            .and_then(|()| fs::rename(&draft, &file));
+        written.map_err(|error| unusable(&file, error))?;
         Ok(owner)
+    }
+
+    fn known_owner(&self) -> Result<Option<Owner>> {
+        let file = self.path.join("log").join(NAME);
+        match fs::read_to_string(&file) {
+            Ok(job) => Ok(Some(Owner { job, shard: 0 })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(&file, error)),
+        }
     }
 }
 
-/// Whether no file of outputs and recordings is this owner's. Outputs elsewhere know no owner.
-async fn is_new(graph: &Graph, owner: &Owner) -> Result<bool> {
+fn unusable(file: &Path, error: io::Error) -> Error {
+    Error::invalid(format!("'{}' cannot be used", file.display())).caused_by(error)
+}
+
+/// Lets an owner's files of outputs and recordings be completed or removed that a kill left under
+/// temporary names.
+async fn tidy(graph: &Graph, owner: &Owner) -> Result<()> {
     let targets = graph.targets.iter().zip(bind::targets(graph, owner)?);
     let local = targets.filter(|(target, _)| target.stream.connector == "parquet");
     let recorders = bind::recorders(graph, owner)?.into_iter().flatten();
     for mut sink in local.map(|(_, sink)| sink).chain(recorders) {
-        if sink.emit() == Emit::AfterCommit && sink.published().await? > Epoch(0) {
-            return Ok(false);
+        if sink.emit() == Emit::AfterCommit
+            && let Err(error) = sink.published().await
+        {
+            // A job that starts empty must not be held up by what it does not need.
+            terminal::say(&format!(
+                "files of the earlier run stay half done: {}",
+                error.chain()
+            ));
         }
     }
-    Ok(true)
+    Ok(())
 }

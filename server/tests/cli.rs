@@ -300,6 +300,8 @@ fn a_bounded_job_runs_once_and_replays_to_the_same_rows() {
     let refused = place.run(&replay).failed(2);
     assert!(refused.contains("'again/bars' is not empty"), "{refused}");
 
+    let recorded = recordings(&place);
+    assert_eq!(recorded.len(), 1);
     let fresh = place.run(&["run", "job.sql", "--fresh", "--digest"]);
     assert_eq!(fresh.code, Some(0), "{}", fresh.err);
     assert!(
@@ -320,11 +322,47 @@ fn a_bounded_job_runs_once_and_replays_to_the_same_rows() {
         .run(&["replay", "job.sql", "--source", "trades=recording"])
         .failed(2);
     assert!(two.contains("recordings of 2 jobs"), "{two}");
-    let one = "trades=recording/trades/job=job.2";
+    let mut new = recordings(&place);
+    new.retain(|path| *path != recorded[0]);
+    assert_eq!(new.len(), 1);
+    let one = format!("trades={}", new[0].display());
     assert_eq!(
-        digests(&place.run(&["replay", "job.sql", "--source", one]).well()),
+        digests(&place.run(&["replay", "job.sql", "--source", &one]).well()),
         live
     );
+}
+
+/// The folder of each job's recording.
+fn recordings(place: &Place) -> Vec<std::path::PathBuf> {
+    let jobs = fs::read_dir(place.path("recording/trades")).unwrap();
+    jobs.map(|job| job.unwrap().path()).collect()
+}
+
+#[test]
+fn late_and_dead_rows_can_be_asked_for_before_there_are_any() {
+    let place = place();
+    let calm = ["run", "job.sql", "--option", "trades.late.ratio=0"];
+    let ran = place.run(&calm);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for (table, columns) in [
+        (
+            "trades$late",
+            "symbol, price, volume, ts, _arrived_at, _split, _offset",
+        ),
+        ("trades$dead", "arrived_at, reason, payload"),
+    ] {
+        let rows = place
+            .run(&[
+                "query",
+                &format!("SELECT {columns} FROM \"{table}\""),
+                "--format",
+                "csv",
+            ])
+            .well();
+        assert_eq!(rows.trim(), columns.replace(", ", ","), "no rows");
+        let count = format!("SELECT count(*) FROM 'data/job/tables/{table}'");
+        assert_eq!(place.value(&count), "0");
+    }
 }
 
 #[test]

@@ -50,6 +50,14 @@ fn counts(report: &str) -> Vec<u64> {
         .collect()
 }
 
+/// How many rows of a table a report says were written.
+fn written(report: &str, table: &str) -> u64 {
+    let start = format!("out  {table}: ");
+    let line = report.lines().find_map(|line| line.strip_prefix(&start));
+    let rows = line.unwrap().split(' ').next().unwrap();
+    rows.replace(',', "").parse().unwrap()
+}
+
 #[test]
 fn kills_leave_no_trace() {
     let place = Place::new();
@@ -156,4 +164,48 @@ INSERT INTO small SELECT symbol, CAST(volume AS TINYINT) FROM trades;
     let out = figure(&ran.err, "out  small: ", " rows\n");
     assert_eq!(out + rejected, 6_000, "{}", ran.err);
     assert_eq!(place.value("SELECT count(*) FROM 'small'"), out.to_string());
+}
+
+#[test]
+fn jobs_of_one_name_share_outputs_and_no_file() {
+    let place = Place::new();
+    place.write("job.sql", JOB);
+    let endless = [
+        "run",
+        "job.sql",
+        "--option",
+        "trades.rows=100000000",
+        "--option",
+        "bars.rolling.interval=5 min",
+        "--option",
+        "signals.rolling.interval=5 min",
+    ];
+    let mut long = place.start(&endless, "long");
+    long.wait_until("the job has rows", |_| epoch(&place) > 3);
+    let short = place.run(&["run", "job.sql", "--data", "data/other"]);
+    assert_eq!(short.code, Some(0), "{}", short.err);
+    let (code, said) = long.stop("-INT");
+    assert_eq!(code, Some(0), "{said}");
+    for table in ["bars", "signals"] {
+        let rows = place.value(&format!("SELECT count(*) FROM '{table}'"));
+        let both = written(&said, table) + written(&short.err, table);
+        assert_eq!(rows, both.to_string(), "{table}");
+    }
+    let left = place.files(".", ".tmp");
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn starting_empty_tidies_what_the_run_before_left() {
+    let place = Place::new();
+    place.write("job.sql", JOB);
+    let mut running = place.start(&["run", "job.sql"], "said");
+    running.wait_until("files grow", |_| !place.files("signals", ".tmp").is_empty());
+    running.kill();
+    let before = place.files("signals", ".parquet");
+    let fresh = place.run(&["run", "job.sql", "--fresh"]);
+    assert_eq!(fresh.code, Some(0), "{}", fresh.err);
+    let after = place.files("signals", ".parquet");
+    assert!(before.iter().all(|file| after.contains(file)));
+    assert_eq!(place.files(".", ".tmp"), Vec::<PathBuf>::new());
 }

@@ -41,7 +41,8 @@ const SYMBOLS: [&str; 7] = [
 /// clock; bursts multiply volume and volatility for some hundred rows.
 ///
 /// The same options give the same rows: row n follows from the seed and the rows before it.
-/// Seeking simulates the rows in between without building them.
+/// Seeking simulates the rows before without building them. Rows that are read again in a
+/// recovery come as fast as they are taken.
 #[derive(Debug, Deserialize)]
 pub struct MarketOptions {
     /// How many symbols (`1000`) or which (`AAPL,MSFT`). Beyond the seven defaults they are
@@ -119,6 +120,10 @@ pub struct MarketSource {
     rate: Rate,
     rows: i64,
     simulator: Option<Simulator>,
+    /// Whether rows are read again.
+    again: bool,
+    /// Where they are read again from: the position to go on from lies behind it.
+    begun: Option<Simulator>,
     ticks: Vec<Tick>,
     /// Since when rows are due, and the row that was due then.
     since: Option<(Instant, i64)>,
@@ -195,6 +200,8 @@ impl MarketSource {
             rate,
             rows: options.rows.unwrap_or(i64::MAX),
             simulator: None,
+            again: false,
+            begun: None,
             ticks: Vec::with_capacity(BATCH),
             since: None,
         })
@@ -216,8 +223,9 @@ impl MarketSource {
     fn due(&mut self) -> std::result::Result<usize, Instant> {
         let row = self.row();
         let left = usize::try_from(self.rows - row).unwrap_or(BATCH).min(BATCH);
-        let Rate::PerSecond(rate) = self.rate else {
-            return Ok(left);
+        let rate = match self.rate {
+            Rate::PerSecond(rate) if !self.again => rate,
+            _ => return Ok(left),
         };
         let now = Instant::now();
         let (since, first) = *self.since.get_or_insert((now, row));
@@ -247,14 +255,25 @@ impl Source for MarketSource {
         if offset < 0 {
             return Err(Error::invalid(format!("the market has no row {offset}")));
         }
-        let mut simulator = match self.simulator.take() {
-            Some(simulator) if simulator.row() <= offset => simulator,
-            _ => self.fresh(),
-        };
-        simulator.skip_to(offset.min(self.rows));
+        let known = [self.simulator.take(), self.begun.take()].into_iter();
+        let known = known.flatten().find(|known| known.row() <= offset);
+        let mut simulator = known.unwrap_or_else(|| self.fresh());
+        let to = offset.min(self.rows);
+        let skipped = tokio::task::spawn_blocking(move || {
+            simulator.skip_to(to);
+            simulator
+        });
+        let simulator = skipped.await.map_err(|e| {
+            Error::internal(format!("the market broke down before row {to}")).caused_by(e)
+        })?;
+        self.begun = self.again.then(|| simulator.clone());
         self.simulator = Some(simulator);
         self.since = None;
         Ok(())
+    }
+
+    fn rereading(&mut self, again: bool) {
+        (self.again, self.since) = (again, None);
     }
 
     async fn next(&mut self) -> Result<Option<Polled>> {

@@ -141,6 +141,34 @@ impl Instrument {
 
     /// The next trade's price and volume.
     fn trade(&mut self, bits: u64, time: i64, anomaly: u64) -> (f64, i64) {
+        let calm = self.walk(bits, time);
+        let second = mix(bits);
+        let size =
+            ((second & 0xff) + ((second >> 8) & 0xff) * ((second >> 16) & 0xff) / 64 + 1) as f64;
+        let mut volume = size * self.activity(time) * if calm { 1.0 } else { 5.0 };
+        let mut price = self.quote();
+        if let Some(factor) = self.anomaly(anomaly) {
+            price = to_tick(price * factor).max(0.01);
+            volume = volume.max(100.0) * 20.0;
+        }
+        self.widen(price);
+        (price, (volume as i64).max(1))
+    }
+
+    /// A trade of which only what later ones depend on is wanted.
+    fn pass(&mut self, bits: u64, time: i64, anomaly: u64) {
+        self.walk(bits, time);
+        if let Some(factor) = self.anomaly(anomaly) {
+            self.widen(to_tick(self.quote() * factor).max(0.01));
+        } else if self.price > self.high || self.price < self.low {
+            // Rounding keeps the order, and both bounds are whole ticks: a price within them
+            // stays within when it is rounded.
+            self.widen(self.quote());
+        }
+    }
+
+    /// Moves the price; says whether the market is calm.
+    fn walk(&mut self, bits: u64, time: i64) -> bool {
         let day = time.div_euclid(DAY);
         if day != self.day {
             (self.day, self.open) = (day, to_tick(self.price));
@@ -153,34 +181,38 @@ impl Instrument {
         }
         let calm = self.burst == 0;
         // The sum of four uniform numbers is normal enough, and exact.
-        let quarter = |shift: u32| ((bits >> shift) & 0xffff) as f64;
-        let normal = (quarter(0) + quarter(16) + quarter(32) + quarter(48)) / 65_536.0 - 2.0;
+        let quarters = (bits & 0xffff) + ((bits >> 16) & 0xffff) + ((bits >> 32) & 0xffff);
+        let normal = (quarters + (bits >> 48)) as f64 / 65_536.0 - 2.0;
         let volatility = if calm { 4e-4 } else { 1.6e-3 };
         let pull = 2e-5 * (self.level - self.price) / self.level;
         self.price *= 1.0 + volatility * normal + pull;
-        let mut price = to_tick(self.price).max(0.01);
-        let second = mix(bits);
-        let size =
-            ((second & 0xff) + ((second >> 8) & 0xff) * ((second >> 16) & 0xff) / 64 + 1) as f64;
-        let mut volume = size * self.activity(time) * if calm { 1.0 } else { 5.0 };
+        calm
+    }
+
+    /// The price as it is traded at.
+    fn quote(&self) -> f64 {
+        to_tick(self.price).max(0.01)
+    }
+
+    /// Counts a row; where it is an anomaly, by how much its price is off.
+    fn anomaly(&mut self, every: u64) -> Option<f64> {
         self.until_anomaly += 1;
         self.rows += 1;
-        if self.until_anomaly == anomaly {
-            self.until_anomaly = 0;
-            price = to_tick(
-                price
-                    * if self.rows / anomaly % 2 == 1 {
-                        1.05
-                    } else {
-                        0.95
-                    },
-            )
-            .max(0.01);
-            volume = volume.max(100.0) * 20.0;
+        if self.until_anomaly != every {
+            return None;
         }
+        self.until_anomaly = 0;
+        Some(if self.rows / every % 2 == 1 {
+            1.05
+        } else {
+            0.95
+        })
+    }
+
+    /// Takes a price into the day's range.
+    fn widen(&mut self, price: f64) {
         self.high = self.high.max(price);
         self.low = self.low.min(price);
-        (price, (volume as i64).max(1))
     }
 }
 
@@ -220,33 +252,70 @@ impl Simulator {
         &self.names
     }
 
-    /// Leaves out the rows before `row`.
+    /// Leaves out the rows before `row`: they are simulated, but only as far as later ones depend
+    /// on them.
     pub(super) fn skip_to(&mut self, row: i64) {
-        while self.row < row {
+        // A duplicate repeats the last row that is none: that one is built.
+        let is_last = |of: &i64| !self.repeats(*of, mix(self.seed ^ *of as u64));
+        if let Some(last) = (self.row..row).rev().find(is_last) {
+            while self.row < last {
+                self.pass();
+            }
             self.next();
+        }
+        while self.row < row {
+            self.advance();
         }
     }
 
-    /// The next row.
-    #[inline]
-    pub(super) fn next(&mut self) -> Tick {
-        let row = self.row;
+    /// Leaves out a row.
+    fn pass(&mut self) {
+        let (row, time) = self.advance();
+        let bits = mix(self.seed ^ row as u64);
+        if !self.repeats(row, bits) {
+            let symbol = self.symbol(bits);
+            self.instruments[symbol].pass(mix(bits), time, self.anomaly);
+        }
+    }
+
+    /// The number and the time of the next row, which is then behind.
+    fn advance(&mut self) -> (i64, i64) {
+        let (row, time) = (self.row, self.time);
         self.row += 1;
-        let time = self.time;
         self.time = self.time.wrapping_add(self.step.0);
         self.step.2 += self.step.1;
         if self.step.2 >= self.rate {
             self.step.2 -= self.rate;
             self.time = self.time.wrapping_add(1);
         }
+        (row, time)
+    }
+
+    /// What happens to a row besides its trade.
+    fn fate(&self, bits: u64) -> u64 {
+        mix(bits ^ self.seed)
+    }
+
+    /// Whether a row repeats the one before.
+    fn repeats(&self, row: i64, bits: u64) -> bool {
+        self.duplicate > 0 && row > 0 && self.fate(bits) & 0xffff_ffff < self.duplicate
+    }
+
+    fn symbol(&self, bits: u64) -> usize {
+        // The high half of the product spreads 64 bits over the symbols evenly.
+        ((u128::from(bits) * self.instruments.len() as u128) >> 64) as usize
+    }
+
+    /// The next row.
+    #[inline]
+    pub(super) fn next(&mut self) -> Tick {
+        let (row, time) = self.advance();
         let bits = mix(self.seed ^ row as u64);
-        let fate = mix(bits ^ self.seed);
-        if let Some(last) = self.last.filter(|_| fate & 0xffff_ffff < self.duplicate) {
+        if let Some(last) = self.last.filter(|_| self.repeats(row, bits)) {
             return last;
         }
-        // The high half of the product spreads 64 bits over the symbols evenly.
-        let symbol = (u128::from(bits) * self.instruments.len() as u128) >> 64;
-        let symbol = symbol as usize;
+        let fate = self.fate(bits);
+        let symbol = self.symbol(bits);
         let instrument = &mut self.instruments[symbol];
         let (price, volume) = instrument.trade(mix(bits), time, self.anomaly);
         let late = fate >> 32 < self.late;
@@ -272,5 +341,49 @@ impl Simulator {
         };
         self.last = Some(tick);
         tick
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_left_out_change_none_that_follow() {
+        let plain = Settings {
+            symbols: ["A", "B-C", "D"].map(str::to_owned).to_vec(),
+            seed: 7,
+            // A day is 8,640 rows.
+            rate: 10,
+            late: 0.0,
+            duplicate: 0.0,
+            anomaly: u64::MAX,
+        };
+        let odd = Settings {
+            rate: 7,
+            late: 0.1,
+            duplicate: 0.3,
+            anomaly: 50,
+            ..plain.clone()
+        };
+        let always = Settings {
+            duplicate: 1.0,
+            ..plain.clone()
+        };
+        for settings in [plain, odd, always] {
+            let mut all = Simulator::new(&settings, 1_704_205_800_000_000_000);
+            let rows: Vec<Tick> = (0..30_000).map(|_| all.next()).collect();
+            for stops in [vec![1, 2, 5, 8_000], vec![29_000], vec![17, 18, 20_003]] {
+                let mut some = Simulator::new(&settings, 1_704_205_800_000_000_000);
+                for stop in stops {
+                    some.skip_to(stop);
+                    assert_eq!(some.row(), stop);
+                    assert_eq!(some.next(), rows[stop as usize], "{settings:?}, row {stop}");
+                }
+                let from = some.row() as usize;
+                let rest: Vec<Tick> = rows[from..].iter().map(|_| some.next()).collect();
+                assert!(rest == rows[from..], "{settings:?}, after row {from}");
+            }
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Files are written as `.<name>.parquet.tmp` where they will be. A roll of one file is
 //! published by its rename. A roll of several first gets a manifest `.<name>.roll` in the root,
 //! itself put there by a rename: from then on the roll is published, and whoever starts next
-//! finishes the renames. Temporary files without a manifest are what a crash left; they go.
+//! finishes the renames. Temporary files without a manifest are what a crash left; they go. Files
+//! of other owners are neither counted nor touched.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -27,6 +28,8 @@ pub(super) struct Layout {
 pub(super) struct Finished {
     /// Below the root; empty without partitions.
     pub(super) folder: String,
+    /// Its number among the roll's files in the folder, from 0.
+    pub(super) part: u32,
     pub(super) temporary: PathBuf,
 }
 
@@ -39,10 +42,14 @@ impl Layout {
     }
 
     /// Where a file of the folder is written.
-    pub(super) fn temporary(&self, folder: &str, first: Epoch) -> PathBuf {
-        self.root
-            .join(folder)
-            .join(format!(".{}{:08}.parquet.tmp", self.prefix, first.0))
+    pub(super) fn temporary(&self, folder: &str, first: Epoch, part: u32) -> PathBuf {
+        let name = format!(".{}{:08}{}{TEMPORARY}", self.prefix, first.0, suffix(part));
+        self.root.join(folder).join(name)
+    }
+
+    fn target(&self, folder: &str, name: &str, part: u32) -> PathBuf {
+        let name = format!("{name}{}.parquet", suffix(part));
+        self.root.join(folder).join(name)
     }
 
     fn name(&self, first: Epoch, last: Epoch) -> String {
@@ -54,19 +61,24 @@ impl Layout {
         let name = self.name(first, last);
         let manifest = self.root.join(format!(".{name}.roll"));
         if files.len() > 1 {
-            let mut text = String::new();
+            let mut lines = vec![];
             for file in files {
-                text.push_str(&file.folder);
-                text.push('\n');
+                // What a manifest names must be there, whatever the power does.
+                sync(&self.root.join(&file.folder))?;
+                lines.push(format!("{}/{}\n", file.folder, file.part));
             }
             let draft = self.root.join(format!(".{name}.roll.tmp"));
-            write_whole(&draft, text.as_bytes()).map_err(|e| unwritable(&draft, e))?;
+            write_whole(&draft, lines.concat().as_bytes()).map_err(|e| unwritable(&draft, e))?;
             rename(&draft, &manifest)?;
         }
         for file in files {
-            let target = self.root.join(&file.folder).join(format!("{name}.parquet"));
-            rename(&file.temporary, &target)?;
+            rename(
+                &file.temporary,
+                &self.target(&file.folder, &name, file.part),
+            )?;
         }
+        // A folder may be new.
+        sync(&self.root)?;
         if files.len() > 1 {
             fs::remove_file(&manifest).map_err(|e| unwritable(&manifest, e))?;
         }
@@ -86,10 +98,7 @@ impl Layout {
         for folder in std::iter::once("").chain(folders.map(String::as_str)) {
             for name in list(&self.root.join(folder))? {
                 let path = self.root.join(folder).join(&name);
-                let ours = name
-                    .strip_prefix('.')
-                    .is_some_and(|n| n.starts_with(&self.prefix));
-                if ours && name.strip_suffix(".tmp").is_some() {
+                if self.is_left_over(&name) {
                     fs::remove_file(&path).map_err(|e| unwritable(&path, e))?;
                 } else if let Some((_, last)) = self.epochs(&name, ".parquet") {
                     published = published.max(last);
@@ -97,6 +106,16 @@ impl Layout {
             }
         }
         Ok(published)
+    }
+
+    /// Whether it is the temporary name of a file or a manifest of this owner.
+    fn is_left_over(&self, name: &str) -> bool {
+        let name = name.strip_prefix('.').unwrap_or_default();
+        let file = name
+            .strip_prefix(&self.prefix)
+            .and_then(|n| n.strip_suffix(TEMPORARY));
+        file.is_some_and(|file| part_of(file).is_some_and(|(first, _)| digits(first).is_some()))
+            || self.epochs(name, ".roll.tmp").is_some()
     }
 
     /// `job-shard0-00000001-00000002` of the name of a manifest.
@@ -108,13 +127,21 @@ impl Layout {
 
     fn complete(&self, name: &str) -> Result<()> {
         let manifest = self.root.join(format!(".{name}.roll"));
-        let folders = fs::read_to_string(&manifest).map_err(|e| unreadable(&manifest, e))?;
+        let files = fs::read_to_string(&manifest).map_err(|e| unreadable(&manifest, e))?;
         let Some((first, _)) = self.epochs(name, "") else {
             return Ok(());
         };
-        for folder in folders.lines() {
-            let temporary = self.temporary(folder, first);
-            let target = self.root.join(folder).join(format!("{name}.parquet"));
+        for file in files.lines() {
+            let named = file.rsplit_once('/');
+            let named = named.and_then(|(folder, part)| Some((folder, part.parse().ok()?)));
+            let Some((folder, part)) = named else {
+                let manifest = manifest.display();
+                return Err(Error::corrupt(format!(
+                    "'{manifest}' names a file '{file}', which is none of a roll"
+                )));
+            };
+            let temporary = self.temporary(folder, first, part);
+            let target = self.target(folder, name, part);
             if temporary.exists() {
                 rename(&temporary, &target)?;
             } else if !target.exists() {
@@ -124,14 +151,40 @@ impl Layout {
                 )));
             }
         }
+        sync(&self.root)?;
         fs::remove_file(&manifest).map_err(|e| unwritable(&manifest, e))
     }
 
     fn epochs(&self, name: &str, suffix: &str) -> Option<(Epoch, Epoch)> {
         let epochs = name.strip_prefix(&self.prefix)?.strip_suffix(suffix)?;
+        let (epochs, _) = part_of(epochs)?;
         let (first, last) = epochs.split_once('-')?;
-        Some((Epoch(first.parse().ok()?), Epoch(last.parse().ok()?)))
+        Some((Epoch(digits(first)?), Epoch(digits(last)?)))
     }
+}
+
+/// The end of temporary names.
+const TEMPORARY: &str = ".parquet.tmp";
+
+/// What tells the files of one roll in one folder apart; it sorts behind the first one's `.`.
+fn suffix(part: u32) -> String {
+    match part {
+        0 => String::new(),
+        _ => format!("_{part}"),
+    }
+}
+
+/// What stands before the suffix, and the part.
+fn part_of(name: &str) -> Option<(&str, u32)> {
+    match name.split_once('_') {
+        None => Some((name, 0)),
+        Some((name, part)) => Some((name, u32::try_from(digits(part)?).ok()?)),
+    }
+}
+
+fn digits(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
 }
 
 /// A job's name as part of a file's name. A name that had to be changed gets its checksum, so
@@ -176,9 +229,14 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
             to.display()
         )));
     }
-    let folder = to.parent().unwrap_or(Path::new("."));
-    let renamed = fs::rename(from, to).and_then(|()| File::open(folder)?.sync_all());
-    renamed.map_err(|e| unwritable(to, e))
+    fs::rename(from, to).map_err(|e| unwritable(to, e))?;
+    sync(to.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|e| unwritable(folder, e))
 }
 
 /// The error of a path that cannot be written, with the remedy.

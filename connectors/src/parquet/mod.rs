@@ -1,17 +1,20 @@
 //! `'connector' = 'parquet'`: folders of Parquet files, written epoch by epoch, read as a table,
 //! and read in order for replays.
 
+mod days;
 mod files;
 mod layout;
 mod projection;
 pub mod read;
 pub mod recorder;
+mod roll;
 mod sink;
 mod source;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use arrow::datatypes::Schema;
 use engine::{Error, Result, Sink, Source, StreamSpec};
 use serde::Deserialize;
 
@@ -23,11 +26,14 @@ pub use source::ParquetSource;
 
 /// Options of the connector `parquet` for a table that is written.
 ///
-/// Rows are published once their epoch is committed. Files are named by job, shard and the
-/// epochs they hold (`job-shard0-00000012-00000057.parquet`), written under a hidden temporary
+/// Rows are published once their epoch is committed. Files are named by owner, shard and the
+/// epochs they hold (`owner-shard0-00000012-00000057.parquet`), written under a hidden temporary
 /// name and renamed when they are whole: a reader never sees a half-written file, and an epoch
 /// is in exactly one roll however often it is published. The files of one roll appear together,
 /// also after a crash.
+///
+/// Several jobs may write one folder: each counts, completes and removes files of its own name
+/// alone. A job that starts empty is another owner; what it published before stays.
 #[derive(Debug, Deserialize)]
 pub struct SinkOptions {
     /// The folder, on this machine; it is created.
@@ -35,12 +41,13 @@ pub struct SinkOptions {
     /// A roll is finished once it holds about so many bytes; default `64 MB`.
     #[serde(default, rename = "rolling.size")]
     pub size: Option<Size>,
-    /// A roll is finished with the first epoch that comes so long after it was begun; default
-    /// `5 min`.
+    /// A roll is finished so long after it was begun, also while nothing comes; default `5 min`.
     #[serde(default, rename = "rolling.interval")]
     pub interval: Option<Duration>,
     /// `date`: one folder `date=2024-01-31` per day (UTC) of the table's first TIMESTAMP or DATE
-    /// column; `none` (default).
+    /// column; `none` (default). A roll has at most 32 files open: where its rows are of more
+    /// days, the file that was written least recently is completed, and a day that comes again
+    /// gets a further file (`…_1.parquet`). They still appear together.
     #[serde(default)]
     pub partition: Partition,
     /// `zstd` (default), `lz4`, `snappy` or `none`.
@@ -104,6 +111,20 @@ impl Connector for Parquet {
     }
 }
 
+/// Puts a file without rows into a folder, so that it can be read as a table of these columns
+/// before anything was published to it. A folder that has it already is left alone.
+pub fn declare(folder: &Path, schema: &Schema) -> Result<()> {
+    let path = folder.join("columns.parquet");
+    if path.exists() {
+        return Ok(());
+    }
+    let schema = sink::nullable(schema);
+    let properties = writer::properties(&schema, Compression::Zstd, writer::Statistics::All)?;
+    let temporary = folder.join(".columns.parquet.tmp");
+    let file = writer::Writer::create(temporary, &schema, &properties)?.finish()?;
+    std::fs::rename(file, &path).map_err(|e| layout::unwritable(&path, e))
+}
+
 /// A path on this machine.
 fn local(stream: &StreamSpec, path: &str) -> Result<PathBuf> {
     if path.trim().is_empty() {
@@ -121,10 +142,7 @@ fn local(stream: &StreamSpec, path: &str) -> Result<PathBuf> {
 }
 
 /// The error of a file that is not what it should be.
-fn damaged(
-    path: &std::path::Path,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
+fn damaged(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::corrupt(format!(
         "file '{}' cannot be read as Parquet",
         path.display()

@@ -1,5 +1,9 @@
 //! Recordings: a table's arrivals, kept for good in
 //! `<path>/<table>/job=<id>/shard=<n>/date=YYYY-MM-DD/*.parquet`.
+//!
+//! They are compressed by zstd at its first level: LZ4 takes about a twentieth less time, for
+//! files that are a fifth larger. What takes time is the encoding, most of all of texts (each is
+//! looked up in a dictionary); so only instants have statistics.
 
 use std::path::Path;
 
@@ -10,6 +14,7 @@ use engine::{Error, Result, Sink};
 use super::Compression;
 use super::layout::{Layout, file_name};
 use super::sink::{ParquetSink, Setup};
+use super::writer::Statistics;
 use crate::Owner;
 
 /// A sink for the rows of a recording (see [`engine::intake::recording`]), in the order of
@@ -35,6 +40,10 @@ pub fn recorder(
         size: None,
         interval: None,
         compression: Compression::Zstd,
+        statistics: Statistics::Instants,
     };
-    Ok(Box::new(ParquetSink::build(schema, setup)?))
+    Ok(Box::new(ParquetSink::build(
+        SchemaRef::clone(schema),
+        setup,
+    )?))
 }

@@ -1,49 +1,55 @@
-//! Committed rows into rolls of files.
+//! The sink: a thread of its own writes what is committed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
-};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use engine::{Emit, Epoch, Error, Result, Sink, StreamSpec};
-use parquet::file::properties::WriterProperties;
-use tokio::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
-use super::layout::{Finished, Layout};
-use super::writer::{self, Writer};
-use super::{Compression, Partition, SinkOptions, local};
-use crate::{Owner, instant, options};
+use super::layout::Layout;
+use super::roll::{Plan, Rolls};
+use super::{Compression, Partition, SinkOptions, local, writer};
+use crate::{Owner, options};
 
 /// Writes what is committed, one roll of epochs after the other.
 ///
-/// It writes and syncs on the thread that calls it. After an error it refuses everything: the
-/// log still has the epochs of the roll that failed, and hands them over at the next start.
+/// Encoding, compressing and syncing happen on a thread of its own, which also finishes a roll
+/// that has taken long enough while no epoch comes. After an error it refuses everything: the log
+/// still has the epochs of the roll that failed, and hands them over at the next start. Dropping
+/// it waits for the thread: nothing is written afterwards.
 #[derive(Debug)]
 pub struct ParquetSink {
-    schema: SchemaRef,
-    properties: WriterProperties,
-    layout: Layout,
-    /// The column that tells the day.
-    date: Option<usize>,
-    size: u64,
-    interval: Duration,
-    published: Option<Epoch>,
-    roll: Option<Roll>,
-    failed: bool,
+    state: State,
 }
 
-/// Files that grow together.
 #[derive(Debug)]
-struct Roll {
-    first: Epoch,
-    last: Epoch,
-    begun: Instant,
-    /// By folder.
-    files: BTreeMap<String, Writer>,
+enum State {
+    /// Not asked for anything yet.
+    New(Option<Box<Rolls>>),
+    Running {
+        /// `None` once the thread is to end.
+        commands: Option<mpsc::Sender<Command>>,
+        thread: Option<JoinHandle<()>>,
+    },
+}
+
+/// What the thread is to do, and where it says the last epoch that is out.
+#[derive(Debug)]
+struct Command {
+    task: Task,
+    done: oneshot::Sender<Result<Epoch>>,
+}
+
+#[derive(Debug)]
+enum Task {
+    Take(Epoch, Vec<RecordBatch>),
+    Published,
+    Flush,
 }
 
 /// What a sink is made of besides its rows.
@@ -53,6 +59,7 @@ pub(super) struct Setup {
     pub(super) size: Option<u64>,
     pub(super) interval: Option<Duration>,
     pub(super) compression: Compression,
+    pub(super) statistics: writer::Statistics,
 }
 
 impl ParquetSink {
@@ -82,105 +89,65 @@ impl ParquetSink {
             size: options.size.map(|size| size.0),
             interval: options.interval.map(|interval| interval.0),
             compression: options.compression,
+            statistics: writer::Statistics::All,
         };
-        Self::build(&stream.schema, setup)
+        Self::build(nullable(&stream.schema), setup)
     }
 
-    pub(super) fn build(schema: &Schema, setup: Setup) -> Result<Self> {
-        let nullable = |field: &Arc<Field>| Field::clone(field).with_nullable(true);
-        let fields = schema.fields().iter().map(nullable);
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Ok(Self {
-            properties: writer::properties(&schema, setup.compression)?,
+    /// A sink of these columns.
+    pub(super) fn build(schema: SchemaRef, setup: Setup) -> Result<Self> {
+        let properties = writer::properties(&schema, setup.compression, setup.statistics)?;
+        let rolls = Rolls::new(Plan {
             schema,
+            properties: Arc::new(properties),
             layout: setup.layout,
             date: setup.date,
             size: setup.size.unwrap_or(64 << 20),
             interval: setup.interval.unwrap_or(Duration::from_mins(5)),
-            published: None,
-            roll: None,
-            failed: false,
+        });
+        Ok(Self {
+            state: State::New(Some(Box::new(rolls))),
         })
     }
 
-    fn recovered(&mut self) -> Result<Epoch> {
-        if let Some(published) = self.published {
-            return Ok(published);
-        }
-        let published = self.layout.recover()?;
-        self.published = Some(published);
-        Ok(published)
+    async fn order(&mut self, task: Task) -> Result<Epoch> {
+        let gone = || Error::internal("the thread that writes Parquet broke down");
+        let (done, outcome) = oneshot::channel();
+        self.commands()?
+            .send(Command { task, done })
+            .map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
     }
 
-    fn take(&mut self, epoch: Epoch, rows: &[RecordBatch]) -> Result<()> {
-        let published = self.recovered()?;
-        let last = self.roll.as_ref().map_or(published, |roll| roll.last);
-        let empty = rows.iter().all(|batch| batch.num_rows() == 0);
-        if epoch <= last || (empty && self.roll.is_none()) {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        let roll = self.roll.get_or_insert_with(|| Roll {
-            first: epoch,
-            last: epoch,
-            begun,
-            files: BTreeMap::new(),
-        });
-        roll.last = epoch;
-        for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
-            let batch = fitted(batch, &self.schema)?;
-            let parts = match self.date {
-                Some(column) => by_date(&batch, column)?,
-                None => vec![(String::new(), batch)],
+    /// The way to the thread, which is started where it is not running.
+    fn commands(&mut self) -> Result<&mpsc::Sender<Command>> {
+        let gone = || Error::internal("the thread that writes Parquet could not be started");
+        if let State::New(rolls) = &mut self.state {
+            let rolls = rolls.take().ok_or_else(gone)?;
+            let (sender, receiver) = mpsc::channel();
+            let writing = thread::Builder::new()
+                .name("parquet".to_owned())
+                .spawn(move || work(*rolls, &receiver));
+            self.state = State::Running {
+                commands: Some(sender),
+                thread: Some(writing.map_err(|e| gone().caused_by(e))?),
             };
-            for (folder, part) in parts {
-                if !roll.files.contains_key(&folder) {
-                    let path = self.layout.temporary(&folder, roll.first);
-                    let writer = Writer::create(path, &self.schema, &self.properties)?;
-                    roll.files.insert(folder.clone(), writer);
-                }
-                if let Some(writer) = roll.files.get_mut(&folder) {
-                    writer.write(&part)?;
-                }
-            }
         }
-        let bytes: u64 = roll.files.values().map(Writer::bytes).sum();
-        if bytes >= self.size || begun.duration_since(roll.begun) >= self.interval {
-            self.finish()?;
+        match &self.state {
+            State::Running { commands, .. } => commands.as_ref().ok_or_else(gone),
+            State::New(_) => Err(gone()),
         }
-        Ok(())
     }
+}
 
-    fn finish(&mut self) -> Result<()> {
-        let Some(roll) = self.roll.take() else {
-            return Ok(());
+impl Drop for ParquetSink {
+    fn drop(&mut self) {
+        let State::Running { commands, thread } = &mut self.state else {
+            return;
         };
-        let mut finished = vec![];
-        for (folder, writer) in roll.files {
-            finished.push(Finished {
-                folder,
-                temporary: writer.finish()?,
-            });
-        }
-        self.layout.publish(&finished, roll.first, roll.last)?;
-        self.published = Some(roll.last);
-        Ok(())
-    }
-
-    /// Runs a step; the first one that fails is the last.
-    fn once<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.failed {
-            let path = self.layout.root.display();
-            return Err(Error::invalid(format!(
-                "'{path}' could not be written before; start the job again, nothing is lost"
-            )));
-        }
-        let result = step(self);
-        if result.is_err() {
-            self.failed = true;
-            self.roll = None;
-        }
-        result
+        drop(commands.take());
+        // Whoever opens the same folder next must find it as it is. A panic was told before.
+        let _ = thread.take().map(JoinHandle::join);
     }
 }
 
@@ -191,77 +158,50 @@ impl Sink for ParquetSink {
     }
 
     async fn publish(&mut self, epoch: Epoch, rows: &[RecordBatch]) -> Result<()> {
-        self.once(|sink| sink.take(epoch, rows))
+        let task = Task::Take(epoch, rows.to_vec());
+        self.order(task).await.map(|_| ())
     }
 
     async fn published(&mut self) -> Result<Epoch> {
-        self.once(Self::recovered)
+        self.order(Task::Published).await
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.once(Self::finish)
+        self.order(Task::Flush).await.map(|_| ())
     }
 }
 
-/// The rows with exactly the columns of the file.
-fn fitted(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let mut columns = vec![];
-    for (i, field) in schema.fields().iter().enumerate() {
-        let column = batch.columns().get(i).ok_or_else(|| {
-            Error::internal(format!(
-                "rows for Parquet have no column '{}'",
-                field.name()
-            ))
-        })?;
-        columns.push(if column.data_type() == field.data_type() {
-            ArrayRef::clone(column)
-        } else {
-            cast(column, field.data_type())?
-        });
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(
-        SchemaRef::clone(schema),
-        columns,
-        &options,
-    )?)
-}
-
-/// The rows of each day, in the order of the days, with the name of their folder.
-fn by_date(batch: &RecordBatch, column: usize) -> Result<Vec<(String, RecordBatch)>> {
-    let days = days(batch.column(column))?;
-    let mut distinct = days.iter().collect::<Vec<_>>();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let mut parts = vec![];
-    for day in &distinct {
-        let mut folder = b"date=".to_vec();
-        match day {
-            Some(day) => instant::write_date(&mut folder, *day),
-            None => folder.extend_from_slice(b"__HIVE_DEFAULT_PARTITION__"),
+/// What the thread does until its sink is gone.
+fn work(mut rolls: Rolls, commands: &mpsc::Receiver<Command>) {
+    loop {
+        let command = match rolls.deadline() {
+            None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => commands.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        match command {
+            Ok(Command { task, done }) => {
+                let outcome = match task {
+                    Task::Take(epoch, rows) => rolls.take(epoch, &rows),
+                    Task::Published => rolls.published(),
+                    Task::Flush => rolls.finish(),
+                };
+                // A sink that no longer waits is about to be dropped.
+                let _ = done.send(outcome);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(error) = rolls.finish() {
+                    // The next call fails, but on a quiet input it may be long until then.
+                    tracing::error!("a roll of Parquet failed: {}", error.chain());
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
-        let folder = String::from_utf8_lossy(&folder).into_owned();
-        if distinct.len() == 1 {
-            return Ok(vec![(folder, batch.clone())]);
-        }
-        let same = days
-            .iter()
-            .map(|other| Some(other == *day))
-            .collect::<BooleanArray>();
-        parts.push((folder, filter_record_batch(batch, &same)?));
     }
-    Ok(parts)
 }
 
-/// The day of every row since 1970-01-01.
-fn days(column: &ArrayRef) -> Result<Int64Array> {
-    if *column.data_type() == DataType::Date32 {
-        let dates = column.as_primitive::<Date32Type>();
-        return Ok(dates.unary(i64::from));
-    }
-    let nanos = cast(column, &engine::time::TIMESTAMP)?;
-    let nanos = cast(&nanos, &DataType::Int64)?;
-    Ok(nanos
-        .as_primitive::<Int64Type>()
-        .unary(|nanos| nanos.div_euclid(instant::DAY)))
+/// The columns, any of which may be NULL.
+pub(super) fn nullable(schema: &Schema) -> SchemaRef {
+    let nullable = |field: &Arc<Field>| Field::clone(field).with_nullable(true);
+    let fields = schema.fields().iter().map(nullable);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -143,6 +143,55 @@ async fn rows_come_at_their_rate() {
     assert!(took >= 180, "{took} ms");
 }
 
+#[tokio::test]
+async fn rows_are_read_again_without_waiting() {
+    let options = [("rate", "10"), ("symbols", "9"), ("duplicate.ratio", "0.1")];
+    let table = stream("market", fields(), &options);
+    let all = [
+        ("rate", "10"),
+        ("symbols", "9"),
+        ("duplicate.ratio", "0.1"),
+        ("rows", "40000"),
+    ];
+    let market = connectors::find("market").expect("there");
+    let mut straight = market
+        .source(&stream("market", fields(), &all))
+        .expect("a source");
+    straight.rereading(true);
+    let (expected, _) = drain(straight.as_mut()).await;
+
+    let mut source = market.source(&table).expect("a source");
+    let split = engine::Split::new("market-0");
+    let at = |offset| engine::Position::from([(split.clone(), offset)]);
+    source.rereading(true);
+    source.seek(&at(20_000)).await.expect("there");
+    let start = Instant::now();
+    let mut offset = 20_000;
+    while offset < 35_000 {
+        let polled = source.next().await.expect("rows").expect("endless");
+        let rows = polled.rows.num_rows();
+        assert_eq!(polled.rows, expected.slice(offset as usize, rows));
+        offset = polled.next_offset;
+    }
+    let took = start.elapsed().as_secs();
+    assert!(took < 60, "{took} s for what takes 25 minutes at the rate");
+    // The job goes on behind where it had to read on from.
+    source.rereading(false);
+    source.seek(&at(31_000)).await.expect("there");
+    let start = Instant::now();
+    let polled = source.next().await.expect("rows").expect("endless");
+    assert!(
+        start.elapsed().as_millis() >= 90,
+        "the next row is not due yet"
+    );
+    assert_eq!(
+        polled.rows,
+        expected.slice(31_000, polled.rows.num_rows()),
+        "{}",
+        polled.rows.num_rows()
+    );
+}
+
 #[test]
 fn what_the_market_lacks_is_refused() {
     let wrong = refusal(vec![Field::new("prise", DataType::Float64, true)], &[]);

@@ -4,6 +4,8 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod rolls;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -119,18 +121,6 @@ async fn a_roll_is_one_file_of_many_epochs() {
 }
 
 #[tokio::test]
-async fn a_roll_is_finished_by_age() {
-    let folder = tempfile::tempdir().expect("folder");
-    let mut out = sink(folder.path(), &[("rolling.interval", "1 s")]);
-    out.publish(Epoch(1), &[trades(&[1])]).await.expect("taken");
-    out.publish(Epoch(2), &[]).await.expect("taken");
-    assert_eq!(out.published().await.expect("known"), Epoch(0));
-    tokio::time::sleep(std::time::Duration::from_millis(1_050)).await;
-    out.publish(Epoch(3), &[]).await.expect("taken");
-    assert_eq!(out.published().await.expect("known"), Epoch(3));
-}
-
-#[tokio::test]
 async fn what_a_crash_leaves_is_removed_or_completed() {
     let folder = tempfile::tempdir().expect("folder");
     let root = folder.path();
@@ -165,7 +155,7 @@ async fn what_a_crash_leaves_is_removed_or_completed() {
     let manifest = root.join(".job-shard0-00000001-00000001.roll");
     fs::write(
         &manifest,
-        "date=1970-01-01\ndate=1970-01-02\ndate=1970-01-04\n",
+        "date=1970-01-01/0\ndate=1970-01-02/0\ndate=1970-01-04/0\n",
     )
     .expect("manifest");
     for day in ["date=1970-01-02", "date=1970-01-04"] {

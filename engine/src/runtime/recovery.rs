@@ -83,6 +83,9 @@ pub(super) async fn recover(
         backlog = backlog.and(&record);
         (finished, published) = (record.finished, record.published);
     }
+    for source in &mut *sources {
+        source.source.rereading(false);
+    }
     set_positions(sources, &shard);
     Ok(Recovered {
         shard,
@@ -205,6 +208,7 @@ impl<'a> Again<'a> {
     /// The records of a split from where it was left up to `to`, `wanted` of them.
     async fn read(&mut self, split: &Split, to: i64, wanted: usize) -> Result<Polled> {
         if !self.opened {
+            self.source.source.rereading(true);
             self.source.open().await?.ok_or_else(stopped)?;
             self.opened = true;
         }

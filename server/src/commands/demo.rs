@@ -36,14 +36,14 @@ const PLAIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), Failure> {
     let input = |error: Error| Failure::input(&error);
-    let folder = empty(&arguments.data)?;
     let text = Text {
         file: "demo.sql".to_owned(),
         stem: "demo".to_owned(),
         sql: SCRIPT.to_owned(),
     };
     let graph = script::plan(&text, &overrides(arguments))?.graph;
-    let owner = folder.owner(&text.stem, &graph).await.map_err(input)?;
+    let folder = empty(&arguments.data, &graph).await?;
+    let owner = folder.owner(&text.stem).map_err(input)?;
     let bindings = bind::live(&graph, &owner, &folder.tables()).map_err(input)?;
     let board = Shared::default();
     let bindings = Bindings {
@@ -93,7 +93,7 @@ fn overrides(arguments: &cli::Demo) -> Overrides {
 
 /// The demo's folder, emptied of what an earlier demo left. A folder that is something else's
 /// is not touched.
-fn empty(path: &Path) -> Result<Folder, Failure> {
+async fn empty(path: &Path, graph: &Graph) -> Result<Folder, Failure> {
     let mark = path.join(MARK);
     let foreign =
         |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != "lock");
@@ -106,7 +106,8 @@ fn empty(path: &Path) -> Result<Folder, Failure> {
         return Err(Failure::usage(&message));
     }
     let folder = Folder::open(path).map_err(|error| Failure::run(&error))?;
-    folder.clear().map_err(|error| Failure::run(&error))?;
+    let cleared = folder.clear(graph).await;
+    cleared.map_err(|error| Failure::run(&error))?;
     let failed = |path: PathBuf, error: io::Error| {
         let message = format!("'{}' cannot be replaced", path.display());
         Failure::run(&Error::invalid(message).caused_by(error))

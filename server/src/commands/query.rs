@@ -14,7 +14,6 @@ use arrow::json;
 use arrow::json::writer::LineDelimited;
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use engine::Error;
-use engine::intake::dead::{DEAD_SUFFIX, dead_schema};
 use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -92,14 +91,7 @@ fn add_tables(batch: &mut Batch, data: Option<&Path>) -> Result<(), Failure> {
         let (Some(folder), true) = (folders.pop(), folders.is_empty()) else {
             continue;
         };
-        if name.ends_with(DEAD_SUFFIX) && !has_files(&folder) {
-            let wrong = |errors| Failure::script(render_query("", errors));
-            batch
-                .add_rows(&name, dead_schema(), vec![])
-                .map_err(wrong)?;
-        } else {
-            batch.add_folder(&name, folder);
-        }
+        batch.add_folder(&name, folder);
     }
     Ok(())
 }
@@ -110,11 +102,6 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .filter(|path| path.is_dir())
         .collect()
-}
-
-fn has_files(folder: &Path) -> bool {
-    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.any(|entry| entry.path().extension().is_some_and(|e| e == "parquet"))
 }
 
 /// Standard output, or a file that appears under its name when it is whole.

@@ -34,15 +34,13 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     };
     let folder = Folder::open(&data).map_err(|error| Failure::run(&error))?;
     if arguments.fresh {
-        let removed = folder.clear().map_err(|error| failed(&error))?;
+        let removed = folder.clear(&graph).await;
+        let removed = removed.map_err(|error| failed(&error))?;
         terminal::say(&told(&removed));
     }
     let past = folder.past().await.map_err(|error| failed(&error))?;
     let name = script.settings.name.as_ref().unwrap_or(&text.stem);
-    let owner = folder
-        .owner(name, &graph)
-        .await
-        .map_err(|error| failed(&error))?;
+    let owner = folder.owner(name).map_err(|error| failed(&error))?;
     let bindings = bind::live(&graph, &owner, &folder.tables());
     let bindings = bindings.map_err(|error| Failure::input(&error))?;
     let spec = JobSpec {
@@ -56,11 +54,7 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
             Some(_) => "",
             None => "; Ctrl-C stops it, the same command goes on",
         };
-        terminal::say(&format!(
-            "job '{}' in '{}'{stop}",
-            owner.job,
-            data.display()
-        ));
+        terminal::say(&format!("job '{name}' in '{}'{stop}", data.display()));
     }
     let mut job = Job::start(spec, bindings, folder.log().clone(), Arc::new(SystemClock));
     let mut progress = Progress::new(None);
@@ -75,8 +69,7 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     }
     if past == Past::Finished {
         terminal::say(&format!(
-            "job '{}' has finished before: all its inputs are at their end; --fresh runs it again",
-            owner.job
+            "job '{name}' has finished before: all its inputs are at their end; --fresh runs it again"
         ));
         return Ok(());
     }
