@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use benches::{ALL, Benchmark, CHILD, Size, machine, report};
+use mimalloc::MiMalloc;
+
+/// That of the `millstream` program; every contestant has it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What was asked for.
 struct Request {

@@ -245,6 +245,7 @@ impl Running {
             snapshot_after: self.spec.snapshot_after,
             kept: schemas.collect(),
             epoch: EpochBuilder::after(recovered.epoch, recovered.backlog),
+            told: i64::MIN,
         };
         self.status.lock().state = State::Running;
         tasks.spawn(on_thread(shard.run()));

@@ -26,6 +26,13 @@ use crate::stream::ARRIVED_AT;
 /// How often silence is looked at: idle splits, windows over arrival time.
 const TICK: Duration = Duration::from_millis(20);
 
+/// An epoch that holds as many rows, of input that is kept and of output, ends before its time, so
+/// that a fast job needs no more memory than a slow one.
+const EPOCH_ROWS: usize = 131_072;
+
+/// How often the status is told what arrived, in nanoseconds.
+const TELLING: i64 = TICK.as_nanos() as i64;
+
 /// The loop of a shard, run by a thread of its own.
 pub(super) struct ShardLoop {
     pub(super) shard: Shard,
@@ -41,6 +48,8 @@ pub(super) struct ShardLoop {
     /// By table: how its arrivals are kept in the log, if they are.
     pub(super) kept: Vec<Option<SchemaRef>>,
     pub(super) epoch: EpochBuilder,
+    /// When the status was told last.
+    pub(super) told: i64,
 }
 
 /// The epoch under way.
@@ -51,6 +60,8 @@ pub(super) struct EpochBuilder {
     backlog: Backlog,
     /// Whether anything left the graph.
     emitted: bool,
+    /// Rows that the record holds.
+    rows: usize,
 }
 
 impl EpochBuilder {
@@ -63,7 +74,18 @@ impl EpochBuilder {
             record,
             backlog,
             emitted: false,
+            rows: 0,
         }
+    }
+
+    fn keep(&mut self, table: usize, rows: RecordBatch) {
+        self.rows += rows.num_rows();
+        append(&mut self.record.kept, table, rows);
+    }
+
+    fn output(&mut self, output: usize, rows: RecordBatch) {
+        self.rows += rows.num_rows();
+        append(&mut self.record.outputs, output, rows);
     }
 
     fn is_empty(&self) -> bool {
@@ -133,15 +155,27 @@ impl ShardLoop {
             Event::Failed(error) => return Err(error),
         };
         self.arrive(arrival, true).await?;
+        if now >= self.told.saturating_add(TELLING) {
+            self.tell(now);
+        }
+        match self.epoch.rows >= EPOCH_ROWS {
+            true => self.commit(false, false).await,
+            false => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, now: i64) {
+        self.told = now;
         self.status.tell(&self.shard);
-        Ok(())
     }
 
     /// Lets time pass. A tick that changes nothing is not journaled: the one that ends the epoch
     /// is, and stands for it.
     async fn tick(&mut self) -> Result<()> {
         let at = self.shard.intake().stamp(self.clock.now());
-        self.arrive(Arrival::Tick { at }, false).await
+        self.arrive(Arrival::Tick { at }, false).await?;
+        self.tell(at);
+        Ok(())
     }
 
     async fn arrive(&mut self, arrival: Arrival, journaled: bool) -> Result<()> {
@@ -160,7 +194,7 @@ impl ShardLoop {
         if journaled || changed {
             self.epoch.record.journal.push(entry);
             for (table, rows) in kept {
-                append(&mut self.epoch.record.kept, table, rows);
+                self.epoch.keep(table, rows);
             }
         }
         let emitted = self.shard.take_emitted();
@@ -186,17 +220,17 @@ impl ShardLoop {
                         // A loop that is gone answers no end of an epoch: none is committed.
                         let _ = sink.send(Publication::Rows { epoch, rows }).await;
                     }
-                    None => append(&mut self.epoch.record.outputs, target, rows),
+                    None => self.epoch.output(target, rows),
                 }
             }
         }
         for (table, rows) in emitted.late {
             self.epoch.emitted = true;
-            append(&mut self.epoch.record.outputs, numbers.late(table), rows);
+            self.epoch.output(numbers.late(table), rows);
         }
         for (table, rows) in emitted.dead {
             self.epoch.emitted = true;
-            append(&mut self.epoch.record.outputs, numbers.dead(table), rows);
+            self.epoch.output(numbers.dead(table), rows);
         }
         Ok(())
     }

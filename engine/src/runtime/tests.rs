@@ -110,8 +110,12 @@ fn graph_of(targets: &[&str]) -> Arc<Graph> {
 
 /// Rows of a split: event times go back and forth by some milliseconds, so some are late.
 fn rows(split: usize) -> RecordBatch {
+    rows_of(split, ROWS as i64)
+}
+
+fn rows_of(split: usize, count: i64) -> RecordBatch {
     let symbols = ["AAPL", "MSFT", "TSLA", "AMZN"];
-    let numbers = 0..ROWS as i64;
+    let numbers = 0..count;
     let time = |i: i64| i * 1_000_000 + (i * 7 + split as i64 * 3) % 11 * 700_000;
     let symbols = numbers.clone().map(|i| symbols[(i as usize + split) % 4]);
     let columns: Vec<ArrayRef> = vec![
@@ -196,10 +200,14 @@ impl World {
             dead: vec![self.dead.sink()],
             recorders: vec![recorder],
         };
+        self.start_by(Duration::from_millis(5), bindings, snapshot_after)
+    }
+
+    fn start_by(&self, commit_interval: Duration, bindings: Bindings, after: Backlog) -> Job {
         let spec = JobSpec {
             graph: Arc::clone(&self.graph),
-            commit_interval: Duration::from_millis(5),
-            snapshot_after,
+            commit_interval,
+            snapshot_after: after,
             digests: true,
         };
         let clock = Arc::new(SystemClock) as Arc<dyn Clock>;
