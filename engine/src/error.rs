@@ -111,11 +111,34 @@ impl From<arrow::error::ArrowError> for Error {
 
 impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
+        use object_store::Error as Refused;
         let kind = match error {
-            object_store::Error::NotFound { .. } => ErrorKind::NotFound,
-            object_store::Error::AlreadyExists { .. } => ErrorKind::Corrupt,
+            Refused::NotFound { .. } => ErrorKind::NotFound,
+            Refused::AlreadyExists { .. } => ErrorKind::Corrupt,
+            Refused::PermissionDenied { .. }
+            | Refused::Unauthenticated { .. }
+            | Refused::InvalidPath { .. } => ErrorKind::Invalid,
+            _ if is_forbidden(&error) => ErrorKind::Invalid,
             _ => ErrorKind::Unavailable,
         };
         Self::new(kind, "the object store refused").caused_by(error)
     }
+}
+
+/// Whether the system says that asking again is of no use.
+fn is_forbidden(error: &(dyn StdError + 'static)) -> bool {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && matches!(
+                io.kind(),
+                NotADirectory | PermissionDenied | ReadOnlyFilesystem
+            )
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

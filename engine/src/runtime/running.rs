@@ -30,9 +30,9 @@ use crate::source::Position;
 /// Polls waiting for the shard at most, over all sources.
 const EVENTS: usize = 8;
 /// Epochs waiting for the committer or a sink at most.
-const EPOCHS: usize = 2;
+const EPOCHS: usize = 1;
 /// Batches waiting for a sink that takes them at once at most.
-const BATCHES: usize = 64;
+const BATCHES: usize = 16;
 /// Who is waited for where no epoch can be committed.
 const LOG: &str = "the log";
 /// Who is waited for where no snapshot can be stored, and the log not be cut.
@@ -98,7 +98,7 @@ impl Running {
         sinks.extend(bindings.targets.into_iter().map(Some));
         sinks.extend(bindings.late.into_iter().chain(bindings.dead).map(Some));
         sinks.extend(bindings.recorders);
-        let opening = self.open_sinks(sinks, &recovered.published);
+        let opening = self.open_sinks(sinks, &recovered.published, recovered.epoch);
         let Some(opened) = self.unless_stopped(opening).await? else {
             self.status.lock().state = State::Stopped;
             return Ok(());
@@ -264,11 +264,12 @@ impl Running {
     async fn open_sinks(
         &self,
         sinks: Vec<Option<Box<dyn Sink>>>,
-        published: &[Epoch],
+        known: &[Epoch],
+        committed: Epoch,
     ) -> Result<Opened> {
         let graph = &self.spec.graph;
         let epochs = Published::new(&vec![Epoch(0); sinks.len()]);
-        for (output, epoch) in published.iter().enumerate() {
+        for (output, epoch) in known.iter().enumerate() {
             epochs.set(output, *epoch);
         }
         let numbers = OutputNumbers {
@@ -304,6 +305,13 @@ impl Running {
                 },
             };
             let published = sink.published().await?.ok_or_else(stopped)?;
+            if !at_once && published > committed {
+                return Err(Error::corrupt(format!(
+                    "{name} holds rows up to epoch {published} of this job, but its log ends at \
+                     epoch {committed}: the log has lost its end or is an older copy; restore it, \
+                     or start the job with --fresh"
+                )));
+            }
             opened.epochs.set(output, published);
             let (sender, receiver) = mpsc::channel(if at_once { BATCHES } else { EPOCHS });
             let after_commit = (!at_once).then(|| sender.clone());

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::commit::CommitPoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::record::Record;
 use crate::sink::{Emit, Epoch};
 
@@ -310,66 +310,78 @@ fn a_finished_job_publishes_what_a_failed_sink_lacks() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_a_sink() {
-    for (emit, mood) in [
-        (Emit::AfterCommit, Mood::Refuses),
-        (Emit::AfterCommit, Mood::Hangs),
-        (Emit::Now, Mood::Refuses),
-        (Emit::Now, Mood::Hangs),
-    ] {
-        let targets: &[&str] = match emit {
-            Emit::Now => &["out", "moody"],
-            Emit::AfterCommit => &["moody"],
-        };
-        let world = World::with(Arc::new(InMemory::new()), graph_of(targets));
-        let source = source(25);
-        let moody = |takes| MoodySink {
-            to: world.out.clone(),
-            ..MoodySink::new(emit, takes, mood)
-        };
-        let bound = |sink: &MoodySink| -> Vec<Box<dyn Sink>> {
-            let sink: Box<dyn Sink> = Box::new(sink.clone());
-            match emit {
-                Emit::Now => vec![world.out.sink(), sink],
-                Emit::AfterCommit => vec![sink],
-            }
-        };
-        let first = moody(3);
-        runtime().block_on(async {
-            let start = |sink: &MoodySink| {
-                world.start_with(slow(&source), bound(sink), None, rows_between(700))
-            };
-            let mut job = start(&first);
-            until("the sink's mood", || first.left.load(Ordering::SeqCst) == 0).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let left = stopped_soon(&mut job).await;
-            assert!(left.contains("moody did not take all its rows"), "{left}");
-            let committed = job.status().committed;
-            let contents = world.log().contents().await.unwrap();
-            assert_eq!(contents.last(), committed);
-            assert_eq!(left.contains("could not be committed"), emit == Emit::Now);
-            // The next start stops as well, while it publishes what is committed.
-            let second = moody(0);
-            let mut job = start(&second);
-            until("recovery", || job.status().committed == committed).await;
-            let before = job.status().targets[targets.len() - 1].rows;
-            let goes_on = || job.status().targets[targets.len() - 1].rows > before;
-            until("new rows", || emit == Emit::AfterCommit || goes_on()).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let left = stopped_soon(&mut job).await;
-            assert_ne!(left, "");
-            assert!(second.rows().is_empty());
-        });
+fn a_stop_does_not_wait_for_a_sink_that_refuses() {
+    stop_and_start_again(Emit::AfterCommit, Mood::Refuses);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_sink_that_hangs() {
+    stop_and_start_again(Emit::AfterCommit, Mood::Hangs);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_sink_that_refuses_rows_sent_at_once() {
+    stop_and_start_again(Emit::Now, Mood::Refuses);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_sink_that_hangs_on_rows_sent_at_once() {
+    stop_and_start_again(Emit::Now, Mood::Hangs);
+}
+
+fn stop_and_start_again(emit: Emit, mood: Mood) {
+    let targets: &[&str] = match emit {
+        Emit::Now => &["out", "moody"],
+        Emit::AfterCommit => &["moody"],
+    };
+    let world = World::with(Arc::new(InMemory::new()), graph_of(targets));
+    let source = source(25);
+    let moody = |takes| MoodySink {
+        to: world.out.clone(),
+        ..MoodySink::new(emit, takes, mood)
+    };
+    let bound = |sink: &MoodySink| -> Vec<Box<dyn Sink>> {
+        let sink: Box<dyn Sink> = Box::new(sink.clone());
         match emit {
-            Emit::Now => nothing_sent_at_once_is_lost(&world, &first, &source),
-            Emit::AfterCommit => {
-                let status = runtime().block_on(async {
-                    let mut job = world.start(source, false, 700);
-                    job.wait().await.unwrap();
-                    job.status()
-                });
-                check_sums(&world, &status);
-            }
+            Emit::Now => vec![world.out.sink(), sink],
+            Emit::AfterCommit => vec![sink],
+        }
+    };
+    let first = moody(3);
+    runtime().block_on(async {
+        let start = |sink: &MoodySink| {
+            world.start_with(slow(&source), bound(sink), None, rows_between(700))
+        };
+        let mut job = start(&first);
+        until("the sink's mood", || first.left.load(Ordering::SeqCst) == 0).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let left = stopped_soon(&mut job).await;
+        assert!(left.contains("moody did not take all its rows"), "{left}");
+        let committed = job.status().committed;
+        let contents = world.log().contents().await.unwrap();
+        assert_eq!(contents.last(), committed);
+        assert_eq!(left.contains("could not be committed"), emit == Emit::Now);
+        // The next start stops as well, while it publishes what is committed.
+        let second = moody(0);
+        let mut job = start(&second);
+        until("recovery", || job.status().committed == committed).await;
+        let before = job.status().targets[targets.len() - 1].rows;
+        let goes_on = || job.status().targets[targets.len() - 1].rows > before;
+        until("new rows", || emit == Emit::AfterCommit || goes_on()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let left = stopped_soon(&mut job).await;
+        assert_ne!(left, "");
+        assert!(second.rows().is_empty());
+    });
+    match emit {
+        Emit::Now => nothing_sent_at_once_is_lost(&world, &first, &source),
+        Emit::AfterCommit => {
+            let status = runtime().block_on(async {
+                let mut job = world.start(source, false, 700);
+                job.wait().await.unwrap();
+                job.status()
+            });
+            check_sums(&world, &status);
         }
     }
 }
@@ -455,5 +467,24 @@ fn the_log_commits_an_epoch_once() {
         let error = log.commit(&record).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.chain().contains("another process"));
+    });
+}
+
+#[test]
+fn a_log_that_lost_what_a_sink_holds_is_refused() {
+    let world = World::new();
+    runtime().block_on(async {
+        world.start(source(25), false, 700).wait().await.unwrap();
+        let older = World {
+            store: Arc::new(InMemory::new()),
+            ..world.clone()
+        };
+        let error = older.start(source(25), false, 700).wait().await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(
+            error.chain().contains("the log has lost its end"),
+            "{error}"
+        );
     });
 }
