@@ -14,8 +14,9 @@
 //! * **Output does not depend on how rows were cut into batches**, nor on a snapshot and restore
 //!   anywhere between: property tests of the intake and of every operator; every golden SQL file
 //!   runs whole, row by row and with restores.
-//! * **No clock and no randomness below the intake**: `clippy.toml` forbids them in this crate but
-//!   for [`SystemClock`].
+//! * **No clock and no randomness below the intake**: `clippy.toml` forbids the wall clock in this
+//!   crate but for [`SystemClock`], and no order may come from a hash map (`iter_over_hash_type`);
+//!   hashers that rows pass have fixed seeds.
 //! * **arrived = accepted + late + future + dead** per table: property test of the intake, and
 //!   asserted after every run of the runtime's tests.
 //! * **A commit is one atomic write** ([`CommitPoint`]; today the put-if-absent of a record); what

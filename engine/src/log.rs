@@ -2,9 +2,11 @@
 //!
 //! Objects of a shard, in the job's folder of any [`ObjectStore`]:
 //! `shard-0/epoch-00000000000000000042.record`, `shard-0/epoch-….snapshot`, and, once per job,
-//! `plan.txt`. A record is put only where there is none: that is the commit, and it fences a
-//! process that was believed dead. Every object begins with a magic number and a version and
-//! ends with a checksum; one that does not check is refused and never overwritten.
+//! `plan.txt`. A record is put only where there is none: that is the commit, and of two processes
+//! that run one job the one that comes second fails. It comes second only while the other's record
+//! is there: once the log is cut, nothing is left to fail on. So a job's folder is also locked by
+//! whoever opens it. Every object begins with a magic number and a version and ends with a
+//! checksum; one that does not check is refused and never overwritten.
 
 mod container;
 pub mod record;
@@ -195,8 +197,8 @@ impl Log {
     }
 }
 
-/// A record is put only where there is none: where an epoch is there already, another process has
-/// taken over, and this one is the one that is fenced.
+/// `last` takes no fence: a record is put only where there is none, so where an epoch is there
+/// already, another process has taken over, and this one is the one that is fenced.
 #[async_trait]
 impl CommitPoint for Log {
     async fn last(&mut self) -> Result<Epoch> {

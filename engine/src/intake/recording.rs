@@ -3,8 +3,8 @@
 //! Columns: those of the source, all nullable, then `_arrived_at` (unique and increasing,
 //! except that all splits announced at once share one), `_split`, `_offset`, `_record_time`,
 //! `_kind` (0 row, 1 rejected record, 2 tick, 3 split announced, 4 end, 5 advance: the time is
-//! in `_record_time`, 6 split read up to `_offset`), `_reason` and `_payload` (of rejected records). Late and future rows are
-//! rows like any other: a replay decides anew, and the same.
+//! in `_record_time`, 6 split read up to `_offset`), `_reason` and `_payload` (of rejected records).
+//! Late and future rows are rows like any other: a replay decides anew, and the same.
 
 use std::sync::Arc;
 
