@@ -5,8 +5,9 @@
 //!   columns and back, connectors move bytes.
 //! * **A bad record never stops a job**: it is handed over as rejected, with its bytes, offset and
 //!   reason: property tests of the decoder, poison messages against a real Kafka.
-//! * **A repeatable source repeats exactly from any offset; a sink publishes an epoch once, however
-//!   often it is asked**: the contract tests.
+//! * **A repeatable source repeats exactly from any offset; a sink that publishes after the commit
+//!   publishes an epoch once, however often it is asked** (Kafka, for now: at least once): the
+//!   contract tests.
 //! * **An unknown option is an error that names the nearest; secrets never show**: [`options`].
 
 pub mod blackhole;

@@ -26,7 +26,7 @@ use crate::{Connector, Owner};
 ///   WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
 /// ) WITH (
 ///   'connector' = 'kafka', 'topic' = 'market-data', 'format' = 'json',
-///   'properties.bootstrap.servers' = 'localhost:9092', 'key' = 'symbol'
+///   'properties.bootstrap.servers' = 'localhost:9092'
 /// );
 /// ```
 ///

@@ -85,8 +85,11 @@ pub enum Compression {
 ///
 /// Every file is a split, named by its path below the folder; the offset is the number of the
 /// row in its file. Files are read one after the other in natural order (`2.parquet` before
-/// `10.parquet`). Columns are found by name; a type that differs is converted where nothing can
-/// be lost, and refused otherwise; a nullable column that a file lacks is NULL.
+/// `10.parquet`), and the watermark does not wait for those that are still to come: with event
+/// time they must follow one another in time. Of files side by side in time (one per symbol) all
+/// but the first would be late; a replay reads such files merged by time. Columns are found by
+/// name; a type that differs is converted where nothing can be lost, and refused otherwise; a
+/// nullable column that a file lacks is NULL.
 #[derive(Debug, Deserialize)]
 pub struct SourceOptions {
     /// A file, a folder (with those in it), or a pattern with `*`, `?` and `**`.
