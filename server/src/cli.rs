@@ -58,7 +58,7 @@ pub(crate) struct Script {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) script: Script,
-    /// Where the log, the state, and the late and dead rows are kept [default: ./data/<name>]
+    /// Where the log, the state, and the late and dead rows are kept [default: ./data/<file>]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Forget the log and the state and start empty; outputs and recordings stay
