@@ -2,7 +2,8 @@
 //! (late and dead rows), and a lock that keeps a second process out.
 //!
 //! The store does not sync what it writes: a kill of the process loses nothing, a power cut may
-//! lose the last epochs of the log, also such as outputs have published.
+//! lose or damage the last epochs of the log, also such as outputs have published. The next start
+//! then refuses.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
