@@ -8,7 +8,7 @@ mod table;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use self::table::Table;
@@ -84,14 +84,18 @@ struct State {
 
 impl Map for State {
     fn map(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()> {
-        let keys = self
-            .spec
-            .columns
-            .iter()
-            .map(|column| Arc::clone(batch.column(*column)));
-        let numbers = self
-            .table
-            .number(&keys.collect::<Vec<_>>(), batch.num_rows())?;
+        let rows = batch.num_rows();
+        let numbers = match self.spec.columns.as_slice() {
+            [column] => {
+                let keys = std::slice::from_ref(batch.column(*column));
+                self.table.number(keys, rows)?
+            }
+            columns => {
+                let keys = columns.iter().map(|column| batch.column(*column));
+                let keys: Vec<ArrayRef> = keys.cloned().collect();
+                self.table.number(&keys, rows)?
+            }
+        };
         let (_, mut columns, _) = batch.into_parts();
         columns.push(Arc::new(UInt32Array::from(numbers)));
         out.emit(RecordBatch::try_new(
@@ -143,7 +147,7 @@ impl Operator for State {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, StringArray};
+    use arrow::array::{AsArray, DictionaryArray, Int64Array, StringArray};
     use arrow::datatypes::{Int32Type, UInt32Type};
 
     use super::*;

@@ -91,6 +91,11 @@ impl Run {
         (self.times[row], self.ranks.of(row))
     }
 
+    /// Whether rows up to `end` are all of them, in order as they are.
+    fn is_whole(&self, end: usize) -> bool {
+        self.order.is_none() && self.next == 0 && end == self.times.len()
+    }
+
     /// The first row from `next` on for which `goes` is false; it is true for all before.
     fn end(&self, goes: impl Fn((i64, u32)) -> bool) -> usize {
         let (mut low, mut high) = (self.next, self.times.len());
@@ -137,6 +142,11 @@ impl MergeBuffer {
             };
             let before = |key: (i64, u32)| next.is_none_or(|(t, r, n)| (key, number) < ((t, r), n));
             let end = run.end(|key| goes(key.0, key.1) && before(key));
+            if run.is_whole(end) && self.picked.rows.is_empty() {
+                let run = self.runs[slot].take();
+                run.into_iter().for_each(|run| out.emit(run.rows));
+                continue;
+            }
             self.picked.add(run, end, out)?;
             run.next = end;
             if end < run.times.len() {
@@ -187,15 +197,10 @@ struct Picked {
 impl Picked {
     /// Picks rows `next..end` of the run.
     fn add(&mut self, run: &mut Run, end: usize, out: &mut Output) -> Result<()> {
-        let whole = self.rows.is_empty() && run.next == 0 && end == run.times.len();
         // Copying a few rows beats a batch of its own for what follows, many rows do not.
-        if run.order.is_none() && (whole || end - run.next >= BATCH_ROWS / 8) {
+        if run.order.is_none() && end - run.next >= BATCH_ROWS / 8 {
             self.flush(out)?;
-            // A slice allocates for every column, a clone for none.
-            out.emit(match end - run.next == run.times.len() {
-                true => run.rows.clone(),
-                false => run.rows.slice(run.next, end - run.next),
-            });
+            out.emit(run.rows.slice(run.next, end - run.next));
             return Ok(());
         }
         if run

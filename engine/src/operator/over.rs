@@ -234,16 +234,18 @@ impl State {
         };
         let (_, mut columns, _) = batch.into_parts();
         columns.reserve_exact(self.running.len());
-        let mut arguments = Vec::with_capacity(4);
+        let mut several = vec![];
         for running in &mut self.running {
-            arguments.clear();
-            arguments.extend(
-                running
-                    .places
-                    .iter()
-                    .map(|place| Arc::clone(&evaluated[*place])),
-            );
-            columns.push(running.kernel.evaluate(rows, &arguments)?);
+            let arguments = match running.places.as_slice() {
+                [] => &[],
+                [place] => std::slice::from_ref(&evaluated[*place]),
+                places => {
+                    several.clear();
+                    several.extend(places.iter().map(|place| Arc::clone(&evaluated[*place])));
+                    several.as_slice()
+                }
+            };
+            columns.push(running.kernel.evaluate(rows, arguments)?);
         }
         out.emit(RecordBatch::try_new(
             Arc::clone(&self.spec.schema),
