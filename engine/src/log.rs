@@ -104,10 +104,10 @@ impl Log {
     }
 
     /// Stores a snapshot; the same one may be there already.
-    pub async fn put_snapshot(&self, epoch: Epoch, snapshot: Bytes) -> Result<()> {
+    pub async fn put_snapshot(&self, epoch: Epoch, snapshot: PutPayload) -> Result<()> {
         Ok(self
             .store
-            .put(&self.path(epoch, "snapshot"), snapshot.into())
+            .put(&self.path(epoch, "snapshot"), snapshot)
             .await
             .map(|_| ())?)
     }
@@ -158,7 +158,7 @@ impl Log {
         Ok(())
     }
 
-    async fn append(&self, epoch: Epoch, record: Bytes) -> Result<()> {
+    async fn append(&self, epoch: Epoch, record: PutPayload) -> Result<()> {
         match self.create(&self.path(epoch, "record"), record).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => Err(Error::corrupt(format!(
                 "epoch {epoch} of shard {} is in the log already: another process runs this job; \
@@ -170,15 +170,15 @@ impl Log {
     }
 
     /// Puts an object where there is none; `Corrupt` where there is another.
-    async fn create(&self, path: &Path, bytes: Bytes) -> Result<()> {
+    async fn create(&self, path: &Path, payload: PutPayload) -> Result<()> {
         let options = PutOptions::from(PutMode::Create);
-        let payload = PutPayload::from(bytes.clone());
-        let Err(error) = self.store.put_opts(path, payload, options).await else {
+        let put = self.store.put_opts(path, payload.clone(), options);
+        let Err(error) = put.await else {
             return Ok(());
         };
         let error = Error::from(error);
         // A put whose answer was lost may have been made: then the object is this one.
-        if error.kind() == ErrorKind::Corrupt && self.get(path).await? == bytes {
+        if error.kind() == ErrorKind::Corrupt && self.get(path).await? == Bytes::from(payload) {
             return Ok(());
         }
         let message = format!("cannot write {path} to the log");

@@ -7,6 +7,7 @@
 //! ```
 //! The first section is a postcard value, the others are Arrow IPC streams.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,28 +15,56 @@ use arrow::datatypes::Schema;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
+use object_store::PutPayload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::error::{Error, Result};
+
+/// Bytes of a chunk: a record of many megabytes is not moved while it grows, and its memory is
+/// what the one before it left.
+const CHUNK: usize = 1 << 20;
 
 /// Builds a container.
 #[derive(Debug)]
 pub(super) struct Writer {
-    bytes: Vec<u8>,
+    /// There is at least one.
+    chunks: Vec<Vec<u8>>,
 }
 
 impl Writer {
     pub(super) fn new<T: Serialize>(magic: [u8; 8], version: u32, head: &T) -> Result<Self> {
         let head = postcard::to_stdvec(head)
             .map_err(|e| Error::internal("a log object cannot be encoded").caused_by(e))?;
-        let mut writer = Self { bytes: vec![] };
-        writer.bytes.extend(magic);
-        writer.bytes.extend(version.to_le_bytes());
-        writer.bytes.extend((head.len() as u64).to_le_bytes());
-        writer.bytes.extend(head);
+        let mut writer = Self {
+            chunks: vec![vec![]],
+        };
+        let length = (head.len() as u64).to_le_bytes();
+        for part in [&magic[..], &version.to_le_bytes(), &length, &head] {
+            writer.put(part);
+        }
         Ok(writer)
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = self.fill(bytes);
+            bytes = &bytes[taken..];
+        }
+    }
+
+    /// Takes what the last chunk has room for.
+    fn fill(&mut self, bytes: &[u8]) -> usize {
+        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let Some(last) = self.chunks.last_mut() else {
+            return 0;
+        };
+        let taken = bytes.len().min(CHUNK - last.len());
+        last.extend_from_slice(&bytes[..taken]);
+        taken
     }
 
     /// Appends batches of one schema; there is at least one.
@@ -44,23 +73,36 @@ impl Writer {
             || Arc::new(Schema::empty()),
             arrow::array::RecordBatch::schema,
         );
-        let start = self.bytes.len();
-        self.bytes.extend([0; 8]);
-        let mut stream = StreamWriter::try_new(&mut self.bytes, &schema)?;
+        // Its length is written when it is known, so its place must be in one chunk.
+        self.chunks.push(vec![0; 8]);
+        let section = self.chunks.len() - 1;
+        let mut stream = StreamWriter::try_new(&mut *self, &schema)?;
         for batch in batches {
             stream.write(batch)?;
         }
         stream.finish()?;
         drop(stream);
-        let length = (self.bytes.len() - start - 8) as u64;
-        self.bytes[start..start + 8].copy_from_slice(&length.to_le_bytes());
+        let length: usize = self.chunks[section..].iter().map(Vec::len).sum();
+        let length = (length - 8) as u64;
+        self.chunks[section][..8].copy_from_slice(&length.to_le_bytes());
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Bytes {
-        let checksum = xxh3_64(&self.bytes);
-        self.bytes.extend(checksum.to_le_bytes());
-        self.bytes.into()
+    pub(super) fn finish(mut self) -> PutPayload {
+        let mut checksum = Xxh3::new();
+        self.chunks.iter().for_each(|chunk| checksum.update(chunk));
+        self.put(&checksum.digest().to_le_bytes());
+        self.chunks.into_iter().map(Bytes::from).collect()
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.fill(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the log holds: the record of an epoch and the snapshot of a shard.
 
 use arrow::array::RecordBatch;
-use bytes::Bytes;
+use object_store::PutPayload;
 use serde::{Deserialize, Serialize};
 
 use super::container::{Reader, Writer};
@@ -46,7 +46,7 @@ struct Head {
 
 impl Record {
     /// The bytes.
-    pub fn encode(&self) -> Result<Bytes> {
+    pub fn encode(&self) -> Result<PutPayload> {
         let head = Head {
             epoch: self.epoch,
             journal: self.journal.clone(),
@@ -99,7 +99,7 @@ struct SnapshotHead {
 
 impl StoredSnapshot {
     /// The bytes.
-    pub fn encode(&self) -> Result<Bytes> {
+    pub fn encode(&self) -> Result<PutPayload> {
         let steps = self
             .shard
             .steps
