@@ -143,7 +143,7 @@ impl Running {
 
     /// The plan must be the one that the log was written by.
     async fn check_plan(&self, patience: &mut Patience) -> Result<()> {
-        let plan = self.spec.graph.to_string();
+        let plan = self.spec.graph.plan();
         match patiently!(patience, self.log.plan()).ok_or_else(stopped)? {
             None => patiently!(patience, self.log.put_plan(&plan)).ok_or_else(stopped),
             Some(known) if known == plan => Ok(()),
