@@ -14,7 +14,7 @@ use crate::sink::Epoch;
 const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
 const RECORD_VERSION: u32 = 1;
-const SNAPSHOT_VERSION: u32 = 2;
+const SNAPSHOT_VERSION: u32 = 3;
 
 /// An epoch: what arrived, and what left for the sinks.
 #[derive(Debug, Clone, Default)]
