@@ -261,7 +261,10 @@ mod tests {
     fn secrets_and_how_rows_are_fetched_are_not() {
         let same = graph(|_| {}).plan();
         assert!(!same.contains("hidden") && !same.contains("pass"), "{same}");
-        assert!(same.contains("t: option url = 'wss://host/feed?#"), "{same}");
+        assert!(
+            same.contains("t: option url = 'wss://host/feed?#"),
+            "{same}"
+        );
         let changed = graph(|i| {
             let changes = [
                 ("url", "wss://you:word@host/feed?symbol=A&key=hidden"),
