@@ -11,6 +11,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+use engine::stream::is_secret;
 use engine::{Error, Result, StreamSpec};
 use serde::de::DeserializeOwned;
 
@@ -18,20 +19,6 @@ pub use text::{Properties, Text};
 pub use units::{Duration, Size};
 
 use value::{Fault, Options, Value};
-
-/// Words that make the value of a key a secret.
-const SECRET_WORDS: [&str; 10] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "sasl",
-    "credential",
-    "api-key",
-    "apikey",
-    "api_key",
-    "authorization",
-];
 
 /// Reads all options of the table. An unknown key is an error that names the nearest known one.
 pub fn parse<T: DeserializeOwned>(stream: &StreamSpec) -> Result<T> {
@@ -134,11 +121,6 @@ fn read<T: DeserializeOwned>(
             Fault::Custom { message, .. } => format!("{table}: {message}"),
         })
     })
-}
-
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
 /// Replaces every `${NAME}`.

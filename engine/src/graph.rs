@@ -1,4 +1,7 @@
-//! The graph as data: tables that come in, steps, and outputs. Its display is EXPLAIN.
+//! The graph as data: tables that come in, steps, and outputs. Its display is EXPLAIN; its plan
+//! is what a log is bound to.
+
+mod plan;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -2,7 +2,8 @@
 //!
 //! Objects of a shard, in the job's folder of any [`ObjectStore`]:
 //! `shard-0/epoch-00000000000000000042.record`, `shard-0/epoch-….snapshot`, and, once per job,
-//! `plan.txt`. A record is put only where there is none: that is the commit, and of two processes
+//! `plan.txt`; `shard-0/published`, written whenever the job ends in order, says what the sinks had
+//! out then, which no record can: they put out the last rows after it. A record is put only where there is none: that is the commit, and of two processes
 //! that run one job the one that comes second fails. It comes second only while the other's record
 //! is there: once the log is cut, nothing is left to fail on. So a job's folder is also locked by
 //! whoever opens it. Every object begins with a magic number and a version and ends with a
@@ -22,7 +23,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use crate::commit::CommitPoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Epoch;
-use record::{Record, StoredSnapshot};
+use record::{Record, StoredSnapshot, decode_published, encode_published};
 
 /// The log of one shard of a job.
 #[derive(Debug, Clone)]
@@ -60,14 +61,17 @@ impl Log {
         Self { store, job, shard }
     }
 
+    fn folder(&self) -> Path {
+        self.job.clone().join(format!("shard-{}", self.shard))
+    }
+
     fn path(&self, epoch: Epoch, kind: &str) -> Path {
-        let folder = self.job.clone().join(format!("shard-{}", self.shard));
-        folder.join(format!("epoch-{:020}.{kind}", epoch.0))
+        self.folder().join(format!("epoch-{:020}.{kind}", epoch.0))
     }
 
     /// What is there.
     pub async fn contents(&self) -> Result<Contents> {
-        let folder = self.job.clone().join(format!("shard-{}", self.shard));
+        let folder = self.folder();
         let objects: Vec<_> = self.store.list(Some(&folder)).try_collect().await?;
         let mut contents = Contents::default();
         for object in objects {
@@ -132,6 +136,24 @@ impl Log {
             self.remove(&self.path(*epoch, "snapshot")).await?;
         }
         Ok(())
+    }
+
+    /// The last epoch that each output had out when the job last ended in order; empty where it
+    /// never did.
+    pub async fn published(&self) -> Result<Vec<Epoch>> {
+        let path = self.folder().join("published");
+        match self.get(&path).await {
+            Ok(bytes) => decode_published(&bytes).map_err(|e| damaged(&path, e)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(vec![]),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes what each output has out, at the end of a job.
+    pub async fn put_published(&self, published: &[Epoch]) -> Result<()> {
+        let path = self.folder().join("published");
+        let bytes = encode_published(published)?;
+        Ok(self.store.put(&path, bytes.into()).await.map(|_| ())?)
     }
 
     /// The plan that the log was written by, if there is one.

@@ -15,7 +15,7 @@ mod window;
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryBuilder, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,15 +121,17 @@ impl Snapshot {
     }
 }
 
-/// One binary cell per state, in postcard's encoding: bit-exact for floats.
+/// One binary cell per state, in postcard's encoding: bit-exact for floats. The states of a
+/// function may be larger together than the 2 GiB that a plain binary column holds.
 pub fn encode_states<T: Serialize>(states: &[T]) -> Result<RecordBatch> {
-    let cells = states
-        .iter()
-        .map(postcard::to_stdvec)
-        .collect::<Result<Vec<_>, _>>();
-    let cells = cells.map_err(|e| Error::internal("a state cannot be encoded").caused_by(e))?;
-    let column: ArrayRef = Arc::new(BinaryArray::from_iter_values(cells));
-    let schema = Schema::new(vec![Field::new("state", DataType::Binary, false)]);
+    let mut cells = LargeBinaryBuilder::with_capacity(states.len(), 0);
+    for state in states {
+        let cell = postcard::to_stdvec(state)
+            .map_err(|e| Error::internal("a state cannot be encoded").caused_by(e))?;
+        cells.append_value(cell);
+    }
+    let column: ArrayRef = Arc::new(cells.finish());
+    let schema = Schema::new(vec![Field::new("state", DataType::LargeBinary, false)]);
     Ok(RecordBatch::try_new(Arc::new(schema), vec![column])?)
 }
 
@@ -137,7 +139,7 @@ pub fn encode_states<T: Serialize>(states: &[T]) -> Result<RecordBatch> {
 pub fn decode_states<T: DeserializeOwned>(batch: &RecordBatch) -> Result<Vec<T>> {
     let damaged = || Error::corrupt("a state in the snapshot cannot be decoded");
     let column = batch.columns().first().ok_or_else(damaged)?;
-    let cells = column.as_binary_opt::<i32>().ok_or_else(damaged)?;
+    let cells = column.as_binary_opt::<i64>().ok_or_else(damaged)?;
     let decode = |i| postcard::from_bytes(cells.value(i)).map_err(|e| damaged().caused_by(e));
     (0..cells.len()).map(decode).collect()
 }
@@ -190,5 +192,20 @@ impl<M: Map> Operator for Stateless<M> {
 
     fn restore(&mut self, _: Snapshot) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_may_be_larger_together_than_32_bits_count() {
+        let states = vec![(0.1_f64, vec![1_u64, 2]), (f64::NAN, vec![])];
+        let encoded = encode_states(&states).unwrap();
+        let cells = encoded.column(0).as_binary_opt::<i64>();
+        assert_eq!(cells.map(Array::len), Some(2));
+        let decoded: Vec<(f64, Vec<u64>)> = decode_states(&encoded).unwrap();
+        assert_eq!(format!("{decoded:?}"), format!("{states:?}"));
     }
 }

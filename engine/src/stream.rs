@@ -14,6 +14,20 @@ pub const SPLIT: &str = "_split";
 /// System column: whether the row came after its watermark.
 pub const LATE: &str = "_late";
 
+/// Words that make the value of a key a secret.
+const SECRET_WORDS: [&str; 10] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "sasl",
+    "credential",
+    "api-key",
+    "apikey",
+    "api_key",
+    "authorization",
+];
+
 /// A table as its DDL states it: the sql crate writes it, connectors read it, and the engine
 /// never looks into `options`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +67,13 @@ impl StreamSpec {
         let nullable = fields.map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
         Arc::new(Schema::new(nullable.collect::<Vec<_>>()))
     }
+}
+
+/// Whether the value of an option is a secret by the look of its key: never shown or stored.
+#[must_use]
+pub fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
 /// The columns the intake appends to every row of a table, in this order.

@@ -13,8 +13,10 @@ use crate::sink::Epoch;
 
 const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
+const PUBLISHED: [u8; 8] = *b"MSPUBLSH";
 const RECORD_VERSION: u32 = 1;
-const SNAPSHOT_VERSION: u32 = 2;
+const SNAPSHOT_VERSION: u32 = 3;
+const PUBLISHED_VERSION: u32 = 1;
 
 /// An epoch: what arrived, and what left for the sinks.
 #[derive(Debug, Clone, Default)]
@@ -139,4 +141,14 @@ impl StoredSnapshot {
             },
         })
     }
+}
+
+/// The bytes that tell what each output had out.
+pub fn encode_published(published: &[Epoch]) -> Result<Bytes> {
+    Ok(Writer::new(PUBLISHED, PUBLISHED_VERSION, &published)?.finish())
+}
+
+/// What [`encode_published`] told; `Corrupt` where the bytes do not.
+pub fn decode_published(bytes: &[u8]) -> Result<Vec<Epoch>> {
+    Ok(Reader::open(bytes, PUBLISHED, PUBLISHED_VERSION)?.0)
 }

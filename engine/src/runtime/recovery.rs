@@ -1,9 +1,8 @@
 //! Recovery is a short replay: snapshot, journal, and what the sinks lack.
 
-use std::collections::{BTreeMap, VecDeque};
+mod again;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::backlog::Backlog;
 use super::patience::{Patience, patiently};
@@ -15,7 +14,8 @@ use crate::intake::{Arrival, Records, recording};
 use crate::log::record::{Record, StoredSnapshot};
 use crate::log::{Contents, Log};
 use crate::sink::Epoch;
-use crate::source::{Polled, Split};
+use crate::source::Position;
+use again::Again;
 
 /// A shard as it was after the last commit.
 pub(super) struct Recovered {
@@ -75,14 +75,27 @@ pub(super) async fn recover(
     }
     check_complete(&contents, from, committed)?;
     set_positions(sources, &shard);
-    let mut readers: Vec<_> = sources.iter_mut().map(Again::new).collect();
-    let mut backlog = Backlog::NONE;
+    let mut later = Later::new(sources.len());
     for epoch in contents.records.iter().filter(|epoch| **epoch > from) {
         let record = past.read(*epoch).await?;
-        repeat(&mut shard, &record, &mut readers, kept).await?;
-        backlog = backlog.and(&record);
-        (finished, published) = (record.finished, record.published);
+        (finished, published) = (record.finished, record.published.clone());
+        later.add(record);
     }
+    let ends = later.ends.into_iter();
+    let mut readers: Vec<_> = sources
+        .iter_mut()
+        .zip(ends)
+        .map(|(source, ends)| Again::new(source, ends))
+        .collect();
+    for (epoch, record) in later.records {
+        let record = match record {
+            Some(record) => record,
+            None => past.read(epoch).await?,
+        };
+        repeat(&mut shard, &record, &mut readers, kept).await?;
+    }
+    let at_end = patiently!(past.patience, past.log.published()).ok_or_else(stopped)?;
+    note_end(&mut published, &at_end, committed);
     for source in &mut *sources {
         source.source.rereading(false);
     }
@@ -92,8 +105,58 @@ pub(super) async fn recover(
         epoch: committed,
         finished,
         published,
-        backlog,
+        backlog: later.backlog,
     })
+}
+
+/// The records after the snapshot, before they are repeated.
+struct Later {
+    /// A record that holds rows is read again in its turn: only journals are kept in memory.
+    records: Vec<(Epoch, Option<Record>)>,
+    /// By table: where the journals end.
+    ends: Vec<Position>,
+    backlog: Backlog,
+}
+
+impl Later {
+    fn new(tables: usize) -> Self {
+        Self {
+            records: vec![],
+            ends: vec![Position::new(); tables],
+            backlog: Backlog::NONE,
+        }
+    }
+
+    fn add(&mut self, record: Record) {
+        self.backlog = self.backlog.and(&record);
+        for entry in &record.journal {
+            if let Entry::Records {
+                table,
+                split,
+                next_offset,
+                ..
+            } = entry
+                && let Some(ends) = self.ends.get_mut(*table)
+            {
+                ends.insert(split.clone(), *next_offset);
+            }
+        }
+        let (epoch, holds_rows) = (record.epoch, !record.kept.is_empty());
+        let journal = (!holds_rows).then_some(Record {
+            outputs: vec![],
+            ..record
+        });
+        self.records.push((epoch, journal));
+    }
+}
+
+/// Adds what the outputs had published when the job last ended in order. No more than is
+/// committed counts.
+fn note_end(published: &mut Vec<Epoch>, at_end: &[Epoch], committed: Epoch) {
+    published.resize(published.len().max(at_end.len()), Epoch(0));
+    for (published, at_end) in published.iter_mut().zip(at_end) {
+        *published = (*published).max((*at_end).min(committed));
+    }
 }
 
 /// Tells each source where to go on when it is opened.
@@ -186,122 +249,4 @@ fn take(queue: Option<&mut VecDeque<Records>>, wanted: usize) -> Result<Vec<Reco
     } else {
         Err(missing())
     }
-}
-
-/// A source that is asked again, split by split.
-struct Again<'a> {
-    source: &'a mut SourceLoop,
-    opened: bool,
-    /// What was handed over of splits that were not wanted yet.
-    waiting: BTreeMap<Split, VecDeque<Polled>>,
-}
-
-impl<'a> Again<'a> {
-    fn new(source: &'a mut SourceLoop) -> Self {
-        Self {
-            source,
-            opened: false,
-            waiting: BTreeMap::new(),
-        }
-    }
-
-    /// The records of a split from where it was left up to `to`, `wanted` of them.
-    async fn read(&mut self, split: &Split, to: i64, wanted: usize) -> Result<Polled> {
-        if !self.opened {
-            self.source.source.rereading(true);
-            self.source.open().await?.ok_or_else(stopped)?;
-            self.opened = true;
-        }
-        let mut parts: Vec<Polled> = vec![];
-        let mut count = 0;
-        while count < wanted {
-            let next = self.waiting.get_mut(split).and_then(VecDeque::pop_front);
-            let Some(polled) = next else {
-                self.poll(split).await?;
-                continue;
-            };
-            let (before, after) = cut(polled, to);
-            count += before.rows.num_rows() + before.rejected.len();
-            parts.push(before);
-            if let Some(after) = after {
-                self.waiting
-                    .entry(split.clone())
-                    .or_default()
-                    .push_front(after);
-                break;
-            }
-        }
-        join(split, &parts, to)
-    }
-
-    async fn poll(&mut self, split: &Split) -> Result<()> {
-        let SourceLoop {
-            source, patience, ..
-        } = &mut *self.source;
-        let polled = patiently!(patience, source.next()).ok_or_else(stopped)?;
-        let polled = polled.ok_or_else(|| {
-            Error::corrupt(format!(
-                "the input ends before what the log says was read of split {split}"
-            ))
-        })?;
-        let queue = self.waiting.entry(polled.split.clone()).or_default();
-        queue.push_back(polled);
-        Ok(())
-    }
-}
-
-/// Cuts a poll in front of an offset; the second part is there if something follows.
-fn cut(polled: Polled, at: i64) -> (Polled, Option<Polled>) {
-    if polled.next_offset <= at {
-        return (polled, None);
-    }
-    let row = polled.offsets.partition_point(|offset| *offset < at);
-    let rejected = polled
-        .rejected
-        .partition_point(|rejected| rejected.offset < at);
-    let rows = polled.rows.num_rows();
-    let part = |from: usize, to: usize, rejected: &[_], next_offset| Polled {
-        split: polled.split.clone(),
-        rows: polled.rows.slice(from, to - from),
-        offsets: polled.offsets.slice(from, to - from),
-        record_times: polled
-            .record_times
-            .as_ref()
-            .map(|times| times.slice(from, to - from)),
-        rejected: rejected.to_vec(),
-        next_offset,
-    };
-    let (before, after) = polled.rejected.split_at(rejected);
-    (
-        part(0, row, before, at),
-        Some(part(row, rows, after, polled.next_offset)),
-    )
-}
-
-/// One poll of several, in order.
-fn join(split: &Split, parts: &[Polled], next_offset: i64) -> Result<Polled> {
-    let first = parts.first();
-    let schema = first.map(|polled| polled.rows.schema());
-    let schema = schema.ok_or_else(|| Error::corrupt("an entry of the journal is empty"))?;
-    let rows: Vec<&RecordBatch> = parts.iter().map(|polled| &polled.rows).collect();
-    let all_timed = parts.iter().all(|polled| polled.record_times.is_some());
-    let times = || {
-        parts
-            .iter()
-            .flat_map(|p| p.record_times.iter().flatten().copied())
-    };
-    let offsets = parts
-        .iter()
-        .flat_map(|polled| polled.offsets.iter().copied());
-    Ok(Polled {
-        split: split.clone(),
-        rows: concat_batches(&schema, rows)?,
-        offsets: offsets.collect(),
-        record_times: all_timed.then(|| times().collect()),
-        rejected: parts
-            .iter()
-            .flat_map(|polled| polled.rejected.clone())
-            .collect(),
-        next_offset,
-    })
 }

@@ -143,7 +143,7 @@ impl Running {
 
     /// The plan must be the one that the log was written by.
     async fn check_plan(&self, patience: &mut Patience) -> Result<()> {
-        let plan = self.spec.graph.to_string();
+        let plan = self.spec.graph.plan();
         match patiently!(patience, self.log.plan()).ok_or_else(stopped)? {
             None => patiently!(patience, self.log.put_plan(&plan)).ok_or_else(stopped),
             Some(known) if known == plan => Ok(()),
@@ -172,11 +172,12 @@ impl Running {
         let Opened {
             outputs,
             at_once,
+            epochs,
             tasks,
-            ..
         } = opened;
         drop((outputs, at_once));
         join(tasks).await?;
+        self.note_published(&epochs).await?;
         let mut status = self.status.lock();
         status.digests = recovered.shard.digests();
         if !published {
@@ -217,7 +218,7 @@ impl Running {
         let committer = Committer {
             point,
             outputs,
-            published: epochs,
+            published: epochs.clone(),
             status: self.status.clone(),
             patience: self.patience(LOG),
             snapshots,
@@ -253,10 +254,19 @@ impl Running {
         halt.send_replace(true);
         while feeds.join_next().await.is_some() {}
         outcome?;
+        self.note_published(&epochs).await?;
         self.status.lock().state = match self.stop.asked() {
             true => State::Stopped,
             false => State::Finished,
         };
+        Ok(())
+    }
+
+    /// Notes what the sinks have out in the end: the records were written before. Where the log
+    /// does not answer the next start asks the sinks alone.
+    async fn note_published(&self, epochs: &Published) -> Result<()> {
+        let (mut patience, published) = (self.patience(LOG), epochs.get());
+        let _ = patiently!(patience, self.log.put_published(&published));
         Ok(())
     }
 

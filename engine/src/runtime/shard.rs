@@ -338,7 +338,8 @@ impl Shard {
         })
     }
 
-    /// Takes up a state of `snapshot`; called on a fresh shard of the same graph.
+    /// Takes up a state of `snapshot`; called on a fresh shard of the same graph. There are no
+    /// digests afterwards where the snapshot has none: they would leave out the rows before it.
     pub fn restore(&mut self, snapshot: ShardSnapshot) -> Result<()> {
         let state: State = postcard::from_bytes(&snapshot.head).map_err(|e| {
             Error::corrupt("the shard's state in the snapshot cannot be decoded").caused_by(e)
@@ -366,10 +367,19 @@ impl Shard {
             step.counts = counts;
             step.operator.restore(snapshot)?;
         }
-        if let (Some(digests), Some(states)) = (&mut self.digests, state.digests) {
-            for (digest, (rows, chains)) in digests.iter_mut().zip(states) {
-                digest.restore(rows, chains);
+        match (&mut self.digests, state.digests) {
+            (Some(digests), Some(states)) => {
+                for (digest, (rows, chains)) in digests.iter_mut().zip(states) {
+                    digest.restore(rows, chains);
+                }
             }
+            (Some(_), None) => {
+                tracing::warn!(
+                    "this job went on without digests before: none can be given for the whole"
+                );
+                self.digests = None;
+            }
+            (None, _) => {}
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 mod faults;
 mod figures;
+mod starts;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,7 +19,8 @@ pub struct ScriptedSource {
     turn: usize,
     poll_rows: usize,
     pause: Duration,
-    repeatable: bool,
+    /// For a source that cannot be asked again: how far it is, for all its clones.
+    gone: Option<Arc<Mutex<Position>>>,
     /// Offsets that are handed over as rejected instead.
     bad: Vec<i64>,
 }
@@ -38,7 +39,7 @@ impl ScriptedSource {
             turn: 0,
             poll_rows,
             pause: Duration::ZERO,
-            repeatable: true,
+            gone: None,
             bad: vec![],
         }
     }
@@ -50,10 +51,10 @@ impl ScriptedSource {
         self
     }
 
-    /// A source that cannot be asked again: it goes on where the process left it.
+    /// A source that cannot be asked again: what it or a clone handed over is gone.
     #[must_use]
     pub fn not_repeatable(mut self) -> Self {
-        self.repeatable = false;
+        self.gone = Some(Arc::default());
         self
     }
 
@@ -101,13 +102,22 @@ impl Source for ScriptedSource {
     }
 
     async fn seek(&mut self, to: &Position) -> Result<()> {
-        self.position = to.clone();
+        if self.gone.is_none() {
+            self.position = to.clone();
+        }
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<Polled>> {
         if !self.pause.is_zero() {
             tokio::time::sleep(self.pause).await;
+        }
+        let gone = self.gone.clone();
+        let mut gone = gone
+            .as_ref()
+            .map(|gone| gone.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(gone) = &gone {
+            self.position.clone_from(gone);
         }
         for _ in 0..self.splits.len() {
             let split = self.turn % self.splits.len();
@@ -118,6 +128,9 @@ impl Source for ScriptedSource {
                 let polled = self.poll(split, from);
                 self.position
                     .insert(polled.split.clone(), polled.next_offset);
+                if let Some(gone) = &mut gone {
+                    gone.clone_from(&self.position);
+                }
                 return Ok(Some(polled));
             }
         }
@@ -125,7 +138,7 @@ impl Source for ScriptedSource {
     }
 
     fn repeatable(&self) -> bool {
-        self.repeatable
+        self.gone.is_none()
     }
 }
 

@@ -1,0 +1,286 @@
+//! What a log is bound to, as text: whatever its state and its journal depend on.
+
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{EventTime, Graph, Input, Port, Target, Timing};
+use crate::stream::is_secret;
+
+/// Options of a source, or beginnings of their keys, that say how its rows are fetched, how many,
+/// or from where on; not what they mean. They may change from start to start.
+const FETCHING: [&str; 9] = [
+    "body.limit",
+    "headers.",
+    "heartbeat",
+    "interval",
+    "mode",
+    "properties.",
+    "rows",
+    "scan.",
+    "timeout",
+];
+
+/// A graph as a log remembers it: two that print alike may go on from each other's state. EXPLAIN
+/// leaves out what a reader has before his eyes; here every table has its columns with their types
+/// and how they are computed, its timing and its options, without secrets.
+#[derive(Debug)]
+struct Plan<'a>(&'a Graph);
+
+impl Graph {
+    /// The text that tells this job from another over the same log, by lines that can be compared.
+    #[must_use]
+    pub fn plan(&self) -> String {
+        Plan(self).to_string()
+    }
+}
+
+impl Display for Plan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(graph) = self;
+        graph.inputs.iter().try_for_each(|input| table(f, input))?;
+        for (number, node) in graph.nodes.iter().enumerate() {
+            let inputs = node.inputs.iter().map(|from| port(graph, *from));
+            let inputs = inputs.collect::<Vec<_>>().join(", ");
+            writeln!(f, "step {number} of {inputs}: {}", node.spec)?;
+        }
+        let mut targets = graph.targets.iter();
+        targets.try_for_each(|to| target(f, graph, to))
+    }
+}
+
+fn port(graph: &Graph, port: Port) -> String {
+    match port {
+        Port::Input(table) => graph.inputs[table].stream.name.clone(),
+        Port::Node(step) => format!("step {step}"),
+    }
+}
+
+fn table(f: &mut fmt::Formatter<'_>, input: &Input) -> fmt::Result {
+    let Input {
+        stream,
+        schema,
+        columns,
+        event_time,
+        timing,
+        archive,
+    } = input;
+    let name = &stream.name;
+    writeln!(f, "table {name} ({})", stream.connector)?;
+    for (key, value) in &stream.options {
+        if !is_fetching(key) && !is_secret(key) {
+            writeln!(f, "{name}: option {key} = '{}'", shown(value))?;
+        }
+    }
+    for field in stream.schema.fields() {
+        writeln!(f, "{name}: reads {}", column(field))?;
+    }
+    for metadata in &stream.metadata {
+        let field = column(&metadata.field);
+        writeln!(f, "{name}: reads {field} from {}", metadata.key)?;
+    }
+    for (field, expression) in schema.fields().iter().zip(columns) {
+        writeln!(f, "{name}: column {} = {expression}", column(field))?;
+    }
+    if let Some(EventTime { column, delay }) = event_time {
+        let column = schema.field(*column).name();
+        writeln!(f, "{name}: watermark {column} - {delay:?}")?;
+    }
+    let Timing {
+        idle_timeout,
+        max_future_skew,
+        advance_in_silence,
+    } = timing;
+    let silence = match advance_in_silence {
+        true => "advance",
+        false => "hold",
+    };
+    writeln!(f, "{name}: idle-timeout {}", duration(*idle_timeout))?;
+    writeln!(f, "{name}: max-future-skew {}", duration(*max_future_skew))?;
+    writeln!(f, "{name}: silence {silence}")?;
+    match archive {
+        Some(path) => writeln!(f, "{name}: archive '{path}'"),
+        None => writeln!(f, "{name}: no archive"),
+    }
+}
+
+fn is_fetching(key: &str) -> bool {
+    let is = |of: &&str| key == *of || (of.ends_with('.') && key.starts_with(*of));
+    FETCHING.iter().any(|of| is(of))
+}
+
+fn duration(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "none".to_owned(), |duration| format!("{duration:?}"))
+}
+
+fn target(f: &mut fmt::Formatter<'_>, graph: &Graph, target: &Target) -> fmt::Result {
+    let Target { stream, from } = target;
+    let (name, from) = (&stream.name, port(graph, *from));
+    writeln!(f, "sink {name} ({}) of {from}", stream.connector)?;
+    for field in stream.schema.fields() {
+        writeln!(f, "{name}: writes {}", column(field))?;
+    }
+    match stream.key.is_empty() {
+        true => Ok(()),
+        false => writeln!(f, "{name}: key {}", stream.key.join(", ")),
+    }
+}
+
+fn column(field: &arrow::datatypes::Field) -> String {
+    let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
+    format!("{} {}{not_null}", field.name(), field.data_type())
+}
+
+/// A value in one line. Of a URL, whoever signs in is left out, and of its query only a short
+/// hash is kept: it may hold a key.
+fn shown(value: &str) -> String {
+    let line = value.replace(['\n', '\r'], " ");
+    let Some((scheme, rest)) = line.split_once("://") else {
+        return line;
+    };
+    let (place, query) = match rest.split_once('?') {
+        Some((place, query)) => (place, Some(query)),
+        None => (rest, None),
+    };
+    let (authority, path) = match place.split_once('/') {
+        Some((authority, path)) => (authority, Some(path)),
+        None => (place, None),
+    };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, h)| h);
+    let mut text = format!("{scheme}://{host}");
+    if let Some(path) = path {
+        let _ = write!(text, "/{path}");
+    }
+    if let Some(query) = query {
+        let _ = write!(text, "?#{:08x}", xxh3_64(query.as_bytes()) as u32);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::expression::{Column, Expression};
+    use crate::stream::{MetadataColumn, StreamSpec};
+
+    fn graph(change: impl FnOnce(&mut Input)) -> Graph {
+        let fields = [("ts", DataType::Int64), ("volume", DataType::Int64)];
+        let fields = fields.map(|(name, kind)| Field::new(name, kind, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let options = [
+            ("topic", "trades"),
+            ("url", "wss://me:pass@host/feed?symbol=A&key=hidden"),
+            ("properties.bootstrap.servers", "a:9092"),
+            ("scan.startup.mode", "earliest-offset"),
+            ("my.password", "hidden"),
+        ];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let column = |index: usize, name: &str| {
+            Arc::new(Column {
+                index,
+                name: name.to_owned(),
+                data_type: DataType::Int64,
+            }) as Arc<dyn Expression>
+        };
+        let mut input = Input {
+            stream: StreamSpec {
+                name: "t".to_owned(),
+                connector: "kafka".to_owned(),
+                options: options.into(),
+                schema: Arc::clone(&schema),
+                metadata: vec![MetadataColumn {
+                    field: Arc::new(Field::new("offset", DataType::Int64, true)),
+                    key: "offset".to_owned(),
+                }],
+                key: vec![],
+            },
+            schema,
+            columns: vec![column(0, "ts"), column(1, "volume")],
+            event_time: Some(EventTime {
+                column: 0,
+                delay: Duration::from_secs(2),
+            }),
+            timing: Timing::default(),
+            archive: None,
+        };
+        change(&mut input);
+        let stream = StreamSpec {
+            name: "out".to_owned(),
+            key: vec!["ts".to_owned()],
+            ..input.stream.clone()
+        };
+        let mut graph = Graph::default();
+        let from = graph.add_input(input);
+        graph.targets.push(Target { stream, from });
+        graph
+    }
+
+    #[test]
+    fn whatever_the_state_depends_on_is_in_the_plan() {
+        type Change = fn(&mut Input);
+        let same = graph(|_| {}).plan();
+        assert_eq!(same, graph(|_| {}).plan());
+        assert!(same.contains("t: reads volume Int64\n"), "{same}");
+        let changes: [Change; 11] = [
+            |i| {
+                let fields = [("ts", DataType::Int64), ("volume", DataType::Float64)];
+                let fields = fields.map(|(name, kind)| Field::new(name, kind, true));
+                i.stream.schema = Arc::new(Schema::new(fields.to_vec()));
+            },
+            |i| {
+                let fields = [("ts", DataType::Int64), ("volume", DataType::Int64)];
+                let fields = fields.map(|(name, kind)| Field::new(name, kind, name == "ts"));
+                i.schema = Arc::new(Schema::new(fields.to_vec()));
+            },
+            |i| i.columns.swap(0, 1),
+            |i| i.stream.metadata[0].key = "partition".to_owned(),
+            |i| i.event_time = None,
+            |i| {
+                let delay = Duration::from_secs(3);
+                i.event_time = Some(EventTime { column: 0, delay });
+            },
+            |i| i.timing.idle_timeout = None,
+            |i| i.timing.max_future_skew = Some(Duration::from_secs(1)),
+            |i| i.timing.advance_in_silence = true,
+            |i| i.archive = Some("recording".to_owned()),
+            |i| {
+                i.stream.options.insert("topic".into(), "other".into());
+            },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert_ne!(same, graph(change).plan(), "{number}");
+        }
+    }
+
+    #[test]
+    fn secrets_and_how_rows_are_fetched_are_not() {
+        let same = graph(|_| {}).plan();
+        assert!(!same.contains("hidden") && !same.contains("pass"), "{same}");
+        assert!(
+            same.contains("t: option url = 'wss://host/feed?#"),
+            "{same}"
+        );
+        let changed = graph(|i| {
+            let changes = [
+                ("url", "wss://you:word@host/feed?symbol=A&key=hidden"),
+                ("properties.bootstrap.servers", "b:9092"),
+                ("scan.startup.mode", "latest-offset"),
+                ("my.password", "other"),
+            ];
+            for (key, value) in changes {
+                i.stream.options.insert(key.to_owned(), value.to_owned());
+            }
+        });
+        assert_eq!(same, changed.plan());
+        let query = graph(|i| {
+            let url = "wss://me:pass@host/feed?symbol=B&key=hidden";
+            i.stream.options.insert("url".to_owned(), url.to_owned());
+        });
+        assert_ne!(same, query.plan());
+    }
+}
