@@ -13,6 +13,7 @@ mod commands;
 mod exit;
 mod figures;
 mod folder;
+mod places;
 mod progress;
 mod recordings;
 mod report;

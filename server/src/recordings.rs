@@ -10,6 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use async_trait::async_trait;
 use connectors::parquet::read::{Ordered, Request};
+use connectors::parquet::recorder;
 use engine::graph::Input;
 use engine::intake::recording::{self, Reader};
 use engine::intake::{Arrival, Records};
@@ -86,7 +87,7 @@ fn event_time(input: &Input, source: &SchemaRef) -> Result<(String, usize)> {
 
 /// The folder of one job's recording, where `path` is above it.
 fn resolve(path: &Path, table: &str) -> Result<PathBuf> {
-    let archive = path.join(table);
+    let archive = recorder::folder(path, table);
     let path = if archive.is_dir() {
         archive
     } else {

@@ -11,6 +11,7 @@ use sql::Script;
 use sql::catalog::{Overrides, Table};
 
 use crate::exit::Failure;
+use crate::places;
 
 /// Longest piece of a source line that is shown, in characters.
 const WIDTH: usize = 120;
@@ -53,31 +54,54 @@ pub(crate) struct Plan {
     pub(crate) script: Script,
     /// What it does.
     pub(crate) graph: Arc<Graph>,
+    /// What it only asks to be explained, a graph each: none of it is run.
+    pub(crate) explained: Vec<Graph>,
 }
 
-/// The graph of all `INSERT`s, or all errors that are independent of each other: those of the
-/// text, of the queries, and of the connectors' options.
+/// The plan of a script that is to be run: it must insert something.
+pub(crate) fn plan_to_run(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> {
+    let plan = plan(text, overrides)?;
+    if plan.graph.targets.is_empty() {
+        return Err(Failure::usage(&format!(
+            "'{}' only explains and inserts nothing: `millstream explain` tells its steps, INSERT \
+             INTO without EXPLAIN before it is run",
+            text.file
+        )));
+    }
+    Ok(plan)
+}
+
+/// The graph of all `INSERT`s and that of every `EXPLAIN INSERT`, or all errors that are
+/// independent of each other: those of the text, of the queries, of the connectors' options, and
+/// of tables that share files.
 pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> {
     let (script, mut errors) = Script::read(&text.sql, overrides);
-    let inserts: Vec<_> = script
-        .inserts
-        .iter()
-        .chain(&script.explained)
-        .cloned()
-        .collect();
-    let graph = sql::compile(&script.catalog, &inserts);
-    errors.extend(option_errors(&script, graph.as_ref().ok()));
-    let graph = match graph {
-        Ok(graph) => graph,
-        Err(wrong) => {
-            errors.extend(wrong);
-            Graph::default()
+    let explained = script.explained.iter().map(std::slice::from_ref);
+    let (mut graphs, mut wrong) = (vec![], vec![]);
+    for inserts in std::iter::once(script.inserts.as_slice()).chain(explained) {
+        match sql::compile(&script.catalog, inserts) {
+            Ok(graph) => graphs.push(graph),
+            Err(errors) => wrong.extend(errors),
         }
-    };
+    }
+    errors.extend(script.keyed_sources());
+    let whole = wrong.is_empty().then_some(graphs.as_slice());
+    errors.extend(option_errors(&script, whole));
+    errors.append(&mut wrong);
+    if errors.is_empty() {
+        let tables = &script.catalog.tables;
+        errors = graphs
+            .iter()
+            .flat_map(|graph| places::shared(tables, graph))
+            .collect();
+    }
     if !errors.is_empty() {
         return Err(Failure::script(render(text, errors)));
     }
-    if graph.targets.is_empty() {
+    let mut graphs = graphs.into_iter();
+    let graph = graphs.next().unwrap_or_default();
+    let explained: Vec<Graph> = graphs.collect();
+    if graph.targets.is_empty() && explained.is_empty() {
         return Err(Failure::usage(&format!(
             "'{}' inserts nothing: write INSERT INTO table SELECT …",
             text.file
@@ -86,6 +110,7 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
     Ok(Plan {
         script,
         graph: Arc::new(graph),
+        explained,
     })
 }
 
@@ -94,9 +119,9 @@ pub(crate) fn overrides(options: &[String]) -> Result<Overrides, Failure> {
     Overrides::parse(options).map_err(|errors| Failure::script(messages(&errors)))
 }
 
-/// What the connectors have against the options of the tables. Without a graph it is not known
-/// which tables are read and which are written: then either is well.
-fn option_errors(script: &Script, graph: Option<&Graph>) -> Vec<sql::Error> {
+/// What the connectors have against the options of the tables. Without the graphs it is not
+/// known which tables are read and which are written: then either is well.
+fn option_errors(script: &Script, graphs: Option<&[Graph]>) -> Vec<sql::Error> {
     let owner = Owner {
         job: "check".to_owned(),
         shard: 0,
@@ -113,13 +138,12 @@ fn option_errors(script: &Script, graph: Option<&Graph>) -> Vec<sql::Error> {
     };
     let mut errors = vec![];
     for (name, table) in &script.catalog.tables {
-        let checked = match graph {
-            Some(graph) => {
-                let is_read = graph.inputs.iter().any(|input| input.stream.name == *name);
-                let is_written = graph
-                    .targets
-                    .iter()
-                    .any(|target| target.stream.name == *name);
+        let checked = match graphs {
+            Some(graphs) => {
+                let mut inputs = graphs.iter().flat_map(|graph| &graph.inputs);
+                let mut targets = graphs.iter().flat_map(|graph| &graph.targets);
+                let is_read = inputs.any(|input| input.stream.name == *name);
+                let is_written = targets.any(|target| target.stream.name == *name);
                 let checks = [
                     is_read.then(|| read(table)),
                     is_written.then(|| written(table)),

@@ -41,8 +41,36 @@ enum Event {
     Tick,
 }
 
-/// Waits for the end of a job. The first signal, or the limit, stops it; the second leaves it
-/// at once. `tick` sees the status every so often, and once in the end; what a stop could not
+/// How far a stop has come.
+#[derive(Debug, Default)]
+struct Stopping {
+    /// By a signal.
+    asked: bool,
+    /// By the limit in time.
+    due: bool,
+}
+
+/// What a signal means.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    Stop,
+    /// It stops already, which was nobody's word: the person has not seen it yet.
+    Wait,
+    Leave,
+}
+
+impl Stopping {
+    fn ask(&mut self) -> Meaning {
+        match (std::mem::replace(&mut self.asked, true), self.due) {
+            (true, _) => Meaning::Leave,
+            (false, true) => Meaning::Wait,
+            (false, false) => Meaning::Stop,
+        }
+    }
+}
+
+/// Waits for the end of a job. The first signal, or the limit, stops it; the second signal leaves
+/// it at once. `tick` sees the status every so often, and once in the end; what a stop could not
 /// settle is said.
 pub(crate) async fn supervise(
     job: &mut Job,
@@ -53,12 +81,12 @@ pub(crate) async fn supervise(
     let mut signals = Signals::new().map_err(|error| Failure::run(&error))?;
     let mut ticks = interval(every);
     let due = Instant::now() + limit.unwrap_or_default();
-    let mut asked = false;
+    let mut stopping = Stopping::default();
     loop {
         let event = tokio::select! {
             outcome = job.wait() => Event::Ended(outcome),
             () = signals.next() => Event::Asked,
-            () = sleep_until(due), if limit.is_some() && !asked => Event::Due,
+            () = sleep_until(due), if limit.is_some() && !stopping.asked && !stopping.due => Event::Due,
             _ = ticks.tick() => Event::Tick,
         };
         match event {
@@ -71,20 +99,41 @@ pub(crate) async fn supervise(
                 }
                 return outcome.map_err(|error| Failure::run(&error));
             }
-            Event::Asked if asked => {
-                let message = "stopped at once: the next start repeats what was not committed";
-                return Err(Failure::failed(message));
-            }
-            Event::Asked => {
-                terminal::say("stopping after a last commit; once more to stop at once");
-                asked = true;
-                job.stop();
-            }
+            Event::Asked => match stopping.ask() {
+                Meaning::Leave => {
+                    let message = "stopped at once: the next start repeats what was not committed";
+                    return Err(Failure::failed(message));
+                }
+                meaning => {
+                    terminal::say("stopping after a last commit; once more to stop at once");
+                    if meaning == Meaning::Stop {
+                        job.stop();
+                    }
+                }
+            },
             Event::Due => {
-                asked = true;
+                stopping.due = true;
                 job.stop();
             }
             Event::Tick => tick(&job.status()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_second_signal_leaves_at_once() {
+        let mut stopping = Stopping::default();
+        assert_eq!(stopping.ask(), Meaning::Stop);
+        assert_eq!(stopping.ask(), Meaning::Leave);
+        let mut stopping = Stopping {
+            due: true,
+            ..Stopping::default()
+        };
+        assert_eq!(stopping.ask(), Meaning::Wait);
+        assert_eq!(stopping.ask(), Meaning::Leave);
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::{Place, digests};
 
 /// A bounded market into Parquet, recorded.
-const JOB: &str = "
+pub(crate) const JOB: &str = "
 CREATE TABLE trades (
     symbol STRING NOT NULL, price DOUBLE, volume BIGINT, ts TIMESTAMP(9),
     WATERMARK FOR ts AS ts - INTERVAL '2' SECOND

@@ -6,4 +6,5 @@ mod cli;
 mod floors;
 mod kafka;
 mod recovery;
+mod scripts;
 mod support;

@@ -106,6 +106,22 @@ impl Table {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
+    /// What is wrong with an option: at its place, in the text or beside it.
+    #[must_use]
+    pub fn error_at(&self, option: &str, message: impl Into<String>) -> Error {
+        let Places {
+            name,
+            options,
+            given,
+        } = &self.places;
+        let error = Error::invalid(message, *options.get(option).unwrap_or(name));
+        if given.contains(option) {
+            error.of_option(format!("{}.{option}", self.stream.name))
+        } else {
+            error
+        }
+    }
+
     /// What a connector says about this table, at the option that it names first in quotes, or
     /// at the table's name. The connector comes last, because every message names it.
     #[must_use]
@@ -147,6 +163,23 @@ pub fn normalised(ident: &ast::Ident) -> String {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
     }
+}
+
+/// The table that a name beside the text stands for: the one that is called exactly so, else the
+/// one in lower case, as an identifier without quotes in the text.
+#[must_use]
+pub fn named<'a>(name: &str, tables: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let mut folded = None;
+    for table in tables {
+        if table == name {
+            return Some(table);
+        }
+        if table == lower {
+            folded = Some(table);
+        }
+    }
+    folded
 }
 
 impl Catalog {

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, Query, TableFactor, Visit, Visitor,
 };
 
-use crate::catalog::{Catalog, Overrides, normalised, parse_duration};
+use crate::catalog::{Catalog, Overrides, Table, normalised, parse_duration};
 use crate::error::{Error, Result};
 use crate::statement::{self, Insert, Spanned, Statement, StatementKind};
 
@@ -59,8 +59,9 @@ impl Script {
     #[must_use]
     pub fn read(text: &str, overrides: &Overrides) -> (Self, Vec<Error>) {
         let (statements, mut errors) = statement::read(text);
+        let overrides = overrides.clone().folded(&table_names(&statements));
         let mut script = Self {
-            catalog: Catalog::new(overrides.clone()),
+            catalog: Catalog::new(overrides),
             ..Self::default()
         };
         let unread = !errors.is_empty();
@@ -102,6 +103,30 @@ impl Script {
         (script, errors)
     }
 
+    /// An error for every table with a 'key' that is read and never written: a job does nothing
+    /// with it there. Whoever runs shards by that key does not ask.
+    #[must_use]
+    pub fn keyed_sources(&self) -> Vec<Error> {
+        let inserts = || self.inserts.iter().chain(&self.explained);
+        let written: BTreeSet<_> = inserts().map(|insert| normalised(&insert.table)).collect();
+        let queries = inserts().map(|insert| &insert.query);
+        let queries = queries.chain(self.catalog.views.values());
+        let read = queries.flat_map(|query| relations(query));
+        let read: BTreeSet<_> = read.map(|name| normalised(&name)).collect();
+        let keyed = self.catalog.tables.iter().filter(|(name, table)| {
+            !table.stream.key.is_empty() && read.contains(*name) && !written.contains(*name)
+        });
+        let refused = |(name, table): (&String, &Table)| {
+            let message = format!(
+                "table {name} is only read, and a keyed input is not built yet: rows are keyed by \
+                 PARTITION BY and GROUP BY"
+            );
+            let hint = "leave 'key' out; it keys the messages of a table that is written";
+            table.error_at("key", message).hint(hint)
+        };
+        keyed.map(refused).collect()
+    }
+
     /// Drops the inserts that name a table which is not there: the reason is another error.
     fn leave_out_unknown(&mut self) {
         let catalog = &self.catalog;
@@ -113,6 +138,16 @@ impl Script {
         self.inserts.retain(whole);
         self.explained.retain(whole);
     }
+}
+
+fn table_names(statements: &[Statement]) -> Vec<String> {
+    let names = statements
+        .iter()
+        .filter_map(|statement| match &statement.kind {
+            StatementKind::CreateTable(table) => Some(normalised(&table.name)),
+            _ => None,
+        });
+    names.collect()
 }
 
 fn view_names(statements: &[Statement]) -> BTreeSet<String> {
@@ -264,6 +299,59 @@ mod tests {
         assert!(found[1].contains("'often' is not an interval"), "{found:?}");
         assert!(found[2].contains("a query on its own"), "{found:?}");
         assert!(found[3].starts_with("line 2, column 23"), "{found:?}");
+    }
+
+    #[test]
+    fn a_key_of_what_is_only_read_is_refused() {
+        let well = |text: &str| Script::parse(text, &Overrides::default()).unwrap();
+        let keyed = TABLES.replacen("'memory'", "'memory',\n 'key' = 'a'", 1);
+        for read in [
+            "INSERT INTO s SELECT a FROM t;",
+            "CREATE VIEW v AS SELECT a FROM T; INSERT INTO s SELECT a FROM v;",
+            "EXPLAIN INSERT INTO s SELECT a FROM t;",
+        ] {
+            let script = well(&format!("{keyed} {read}"));
+            let found: Vec<_> = script
+                .keyed_sources()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let expected = "line 2, column 2: table t is only read, and a keyed input is not \
+                            built yet: rows are keyed by PARTITION BY and GROUP BY; leave 'key' \
+                            out; it keys the messages of a table that is written";
+            assert_eq!(found, [expected], "{read}");
+        }
+        // A table that is written has keyed messages, whoever else reads it.
+        let both = format!("{keyed} INSERT INTO t SELECT a FROM s; INSERT INTO s SELECT a FROM t;");
+        assert_eq!(well(&both).keyed_sources(), []);
+        let given = Overrides::parse(&["t.key=a"]).unwrap();
+        let script = Script::parse(&format!("{TABLES} INSERT INTO s SELECT a FROM t;"), &given);
+        let found = script.unwrap().keyed_sources();
+        assert_eq!(found[0].option.as_deref(), Some("t.key"));
+    }
+
+    #[test]
+    fn overrides_name_tables_as_queries_do() {
+        let tables = "CREATE TABLE Trades (a INT) WITH ('connector' = 'memory');
+                      CREATE TABLE \"Quotes\" (a INT) WITH ('connector' = 'memory');";
+        let given = |option: &str| Overrides::parse(&[option]).unwrap();
+        let option = |name: &str, table: &str| {
+            let script = Script::parse(tables, &given(&format!("{name}.rate=5")));
+            script.map(|script| {
+                script.catalog.tables[table]
+                    .stream
+                    .options
+                    .get("rate")
+                    .cloned()
+            })
+        };
+        let five = Ok(Some("5".to_owned()));
+        for name in ["trades", "TRADES", "Trades"] {
+            assert_eq!(option(name, "trades"), five, "{name}");
+        }
+        assert_eq!(option("Quotes", "Quotes"), five);
+        let unknown = option("quotes", "Quotes").unwrap_err();
+        assert_eq!(unknown[0].option.as_deref(), Some("quotes.rate"));
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub use source::ParquetSource;
 /// also after a crash.
 ///
 /// Several jobs may write one folder: each counts, completes and removes files of its own name
-/// alone. A job that starts empty is another owner; what it published before stays.
+/// alone. A job that starts empty is another owner; what it published before stays. Two tables of
+/// one job may not: their files have one name.
 #[derive(Debug, Deserialize)]
 pub struct SinkOptions {
     /// The folder, on this machine; it is created.
@@ -96,13 +97,16 @@ pub struct SourceOptions {
     pub path: options::Text,
 }
 
+/// The connector's name in `'connector' = '…'`.
+pub const NAME: &str = "parquet";
+
 /// The connector.
 #[derive(Debug)]
 pub struct Parquet;
 
 impl Connector for Parquet {
     fn name(&self) -> &'static str {
-        "parquet"
+        NAME
     }
 
     fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>> {
@@ -112,6 +116,18 @@ impl Connector for Parquet {
     fn sink(&self, stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>> {
         Ok(Box::new(ParquetSink::new(stream, owner)?))
     }
+}
+
+/// The file, the folder or the pattern that a table of this connector is read from.
+pub fn read_from(stream: &StreamSpec) -> Result<PathBuf> {
+    let options: SourceOptions = options::parse(stream)?;
+    local(stream, &options.path)
+}
+
+/// The folder that a table of this connector is written to.
+pub fn written_to(stream: &StreamSpec) -> Result<PathBuf> {
+    let options: SinkOptions = options::parse(stream)?;
+    local(stream, &options.path)
 }
 
 /// Puts a file without rows into a folder, so that it can be read as a table of these columns
@@ -124,6 +140,8 @@ pub fn declare(folder: &Path, schema: &Schema) -> Result<()> {
     let schema = sink::nullable(schema);
     let properties = writer::properties(&schema, Compression::Zstd, writer::Statistics::All)?;
     let temporary = folder.join(".columns.parquet.tmp");
+    // What a crash left.
+    writer::remove(&temporary);
     let file = writer::Writer::create(temporary, &schema, &properties)?.finish()?;
     std::fs::rename(file, &path).map_err(|e| layout::unwritable(&path, e))
 }

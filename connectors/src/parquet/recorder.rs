@@ -5,7 +5,7 @@
 //! files that are a fifth larger. What takes time is the encoding, most of all of texts (each is
 //! looked up in a dictionary); so only instants have statistics.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
 use engine::stream::ARRIVED_AT;
@@ -16,6 +16,12 @@ use super::layout::{Layout, file_name};
 use super::sink::{ParquetSink, Setup};
 use super::writer::Statistics;
 use crate::Owner;
+
+/// The folder below the archive `path` with a table's recordings, one folder a job.
+#[must_use]
+pub fn folder(path: &Path, table: &str) -> PathBuf {
+    path.join(file_name(table))
+}
 
 /// A sink for the rows of a recording (see [`engine::intake::recording`]), in the order of
 /// `_arrived_at`, whose day (UTC) is the folder. It rolls and publishes as the connector
@@ -32,7 +38,7 @@ pub fn recorder(
         ))
     })?;
     let job = file_name(&owner.job);
-    let root = path.join(file_name(table)).join(format!("job={job}"));
+    let root = folder(path, table).join(format!("job={job}"));
     let root = root.join(format!("shard={}", owner.shard));
     let setup = Setup {
         layout: Layout::new(root, owner),

@@ -1,6 +1,7 @@
 //! One growing Parquet file.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -80,6 +81,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// Begins a file. One that is there already is being written by somebody else: what a crash
+    /// left was removed before.
     pub(super) fn create(
         path: PathBuf,
         schema: &SchemaRef,
@@ -87,7 +90,14 @@ impl Writer {
     ) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
-        let file = File::create(&path).map_err(|e| unwritable(&path, e))?;
+        let file = File::create_new(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::invalid(format!(
+                "'{}' is being written by another table or another process; give each a 'path' of \
+                 its own",
+                path.display()
+            )),
+            _ => unwritable(&path, error),
+        })?;
         let writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties.clone()));
         let writer = writer.map_err(|e| failed(&path, e))?;
         Ok(Self {

@@ -30,5 +30,9 @@ pub(super) fn check(arguments: &cli::Script) -> Result<(), Failure> {
         let (name, connector) = (&target.stream.name, &target.stream.connector);
         let _ = writeln!(told, "writes {name} ({connector})");
     }
+    for target in plan.explained.iter().flat_map(|graph| &graph.targets) {
+        let (name, connector) = (&target.stream.name, &target.stream.connector);
+        let _ = writeln!(told, "only explains what would write {name} ({connector})");
+    }
     terminal::print(&told)
 }

@@ -41,7 +41,7 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
         stem: "demo".to_owned(),
         sql: SCRIPT.to_owned(),
     };
-    let graph = script::plan(&text, &overrides(arguments))?.graph;
+    let graph = script::plan_to_run(&text, &overrides(arguments))?.graph;
     let folder = empty(&arguments.data, &graph).await?;
     let owner = folder.owner(&text.stem).map_err(input)?;
     let bindings = bind::live(&graph, &owner, &folder.tables()).map_err(input)?;

@@ -19,7 +19,7 @@ use crate::{bind, report, terminal};
 
 pub(super) async fn replay(arguments: &cli::Replay) -> Result<(), Failure> {
     let text = Text::read(&arguments.script.file)?;
-    let plan = script::plan(&text, &script::overrides(&arguments.script.options)?)?;
+    let plan = script::plan_to_run(&text, &script::overrides(&arguments.script.options)?)?;
     let input = |error: Error| Failure::input(&error);
     let paths = paths(&arguments.sources, &plan.graph).map_err(input)?;
     let open = |(table, path): (&Input, &PathBuf)| {
@@ -69,8 +69,7 @@ fn paths(sources: &[String], graph: &Graph) -> Result<Vec<PathBuf>> {
                 "'{source}' names no table: write --source trades=PATH"
             )));
         };
-        let folded = |table: &&str| *table == name || *table == name.to_lowercase();
-        let Some(table) = tables().find(folded) else {
+        let Some(table) = sql::catalog::named(name, tables()) else {
             let hint = match options::nearest(name, tables()) {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => format!("it reads {}", tables().collect::<Vec<_>>().join(", ")),

@@ -22,7 +22,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     let text = Text::read(&arguments.script.file)?;
     let overrides = script::overrides(&arguments.script.options)?;
-    let Plan { script, graph } = script::plan(&text, &overrides)?;
+    let Plan { script, graph, .. } = script::plan_to_run(&text, &overrides)?;
     let data = arguments.data.clone();
     let data = data.unwrap_or_else(|| Path::new("data").join(&text.stem));
     let failed = |error: &engine::Error| {

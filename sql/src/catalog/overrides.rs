@@ -47,6 +47,22 @@ impl Overrides {
         options.insert(key.to_owned(), value.to_owned());
     }
 
+    /// The same options, of the tables that their names stand for (see [`super::named`]). What is
+    /// set for a table by its exact name wins.
+    pub(crate) fn folded(mut self, tables: &[String]) -> Self {
+        let mut folded = BTreeMap::<String, BTreeMap<String, String>>::new();
+        let (exact, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.by_table)
+            .into_iter()
+            .partition(|(name, _)| tables.contains(name));
+        for (name, options) in others.into_iter().chain(exact) {
+            let table = super::named(&name, tables.iter().map(String::as_str));
+            let table = table.map_or(name.clone(), ToOwned::to_owned);
+            folded.entry(table).or_default().extend(options);
+        }
+        self.by_table = folded;
+        self
+    }
+
     /// The options as they are named beside the text (`trades.rate`), each with its table.
     pub fn names(&self) -> impl Iterator<Item = (&str, String)> {
         let tables = self.by_table.iter();

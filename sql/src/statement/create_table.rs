@@ -83,7 +83,8 @@ fn refuse_constraint(cursor: &Cursor<'_>) -> Result<(), Error> {
     if cursor.sees(&["PRIMARY", "KEY"]) {
         let reason = "rows are only appended, so none can replace another";
         let error = Error::invalid(format!("PRIMARY KEY is not available: {reason}"), span);
-        return Err(error.hint("leave it out; to key a table's rows set the option 'key'"));
+        return Err(error
+            .hint("leave it out; the option 'key' keys the messages of a table that is written"));
     }
     for words in [
         &["CONSTRAINT"][..],

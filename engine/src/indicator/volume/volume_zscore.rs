@@ -52,6 +52,22 @@ impl Indicator<1, 1> for VolumeZscore {
         let mean = self.sum.push(volume).map(|sum| sum / self.period);
         let deviation = self.spread.push(volume).map(f64::sqrt);
         let (mean, deviation) = std::mem::replace(&mut self.before, mean.zip(deviation))?;
-        (deviation > 0.0).then(|| [(volume - mean) / deviation])
+        let score = (volume - mean) / deviation;
+        // Volumes beyond all bounds have a mean or a deviation that is none, until they leave.
+        (deviation > 0.0 && deviation.is_finite() && score.is_finite()).then_some([score])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_beyond_all_bounds_are_forgotten_with_their_window() {
+        let mut score = VolumeZscore::new(2);
+        let volumes = [1.0, 3.0, 1.7e308, 1.7e308, 1.0, 3.0, 5.0];
+        let scores = volumes.map(|volume| score.update([volume]));
+        assert!(scores[2].is_some_and(|[score]| score.is_finite()));
+        assert_eq!(scores[3..], [None, None, None, Some([3.0])]);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Source: TA-Lib's VWAP: cumulative, never reset; as long as nothing was traded it is 0. For a
 //! session's own, partition by the session. A value from the first row on. The sums are
-//! compensated, so a long stream does not drift.
+//! compensated, so a long stream does not drift. A row that would carry them beyond what a DOUBLE
+//! can hold is passed over: it would leave no value for good.
 //! `vwap(h, l, c, v)` over (2, 2, 2, 1), (5, 5, 5, 2) is 2, then 4.
 
 use serde::{Deserialize, Serialize};
@@ -33,11 +34,14 @@ pub struct Vwap {
 
 impl Indicator<4, 1> for Vwap {
     fn update(&mut self, [high, low, close, volume]: [f64; 4]) -> Option<[f64; 1]> {
-        self.traded.add((high + low + close) / 3.0 * volume);
-        self.volume.add(volume);
-        let volume = self.volume.value();
-        if volume > 0.0 {
-            self.value = self.traded.value() / volume;
+        let traded = self.traded.plus((high + low + close) / 3.0 * volume);
+        let volume = self.volume.plus(volume);
+        if let Some((traded, volume)) = traded.zip(volume) {
+            (self.traded, self.volume) = (traded, volume);
+            let volume = volume.value();
+            if volume > 0.0 {
+                self.value = traded.value() / volume;
+            }
         }
         Some([self.value])
     }
@@ -51,7 +55,8 @@ struct Compensated {
 }
 
 impl Compensated {
-    fn add(&mut self, value: f64) {
+    /// The sum with a value more, where it is finite.
+    fn plus(self, value: f64) -> Option<Self> {
         let sum = self.sum + value;
         let large = if self.sum.abs() >= value.abs() {
             self.sum
@@ -63,11 +68,31 @@ impl Compensated {
         } else {
             self.sum
         };
-        self.cut += (large - sum) + small;
-        self.sum = sum;
+        let cut = self.cut + ((large - sum) + small);
+        (sum + cut).is_finite().then_some(Self { sum, cut })
     }
 
     fn value(self) -> f64 {
         self.sum + self.cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absurd_row_leaves_no_trace() {
+        for absurd in [[1e300, 1e300, 1e300, 1e9], [1e308, 1e308, 1e308, 1.0]] {
+            let mut vwap = Vwap::default();
+            assert_eq!(vwap.update([2.0, 2.0, 2.0, 1.0]), Some([2.0]));
+            assert_eq!(vwap.update(absurd), Some([2.0]));
+            assert_eq!(vwap.update([5.0, 5.0, 5.0, 2.0]), Some([4.0]));
+        }
+        let mut volumes = Vwap::default();
+        for _ in 0..2 {
+            assert_eq!(volumes.update([0.0, 0.0, 0.0, 1.7e308]), Some([0.0]));
+        }
+        assert_eq!(volumes.update([0.0, 0.0, 0.0, 1.0]), Some([0.0]));
     }
 }

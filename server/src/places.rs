@@ -1,0 +1,141 @@
+//! Which tables of a script would get into each other's files: a folder that two tables write is
+//! no table any more for whoever reads it, and neither is one that an input finds outputs in.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use connectors::parquet;
+use engine::{Graph, Result};
+use sql::catalog::Table;
+use sql::error::Error;
+
+/// A folder and what a table does there.
+struct Place {
+    table: String,
+    /// The option that names it.
+    option: &'static str,
+    /// What happens there, as the text has it: `is written to 'out'`.
+    told: String,
+    does: Does,
+    path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Read,
+    Written,
+    Recorded,
+}
+
+/// An error for every two tables of a graph whose files would mix.
+pub(crate) fn shared(tables: &BTreeMap<String, Table>, graph: &Graph) -> Vec<Error> {
+    // What is wrong with a path was told with its options.
+    let places = places(graph).unwrap_or_default();
+    let mut errors = vec![];
+    for (i, second) in places.iter().enumerate() {
+        let mut before = places[..i].iter();
+        if let Some(first) = before.find(|first| mixed(first, second)) {
+            errors.extend(tables.get(&second.table).map(|table| {
+                let message = format!(
+                    "table '{}' {}, and table '{}' {}: their files would mix",
+                    second.table, second.told, first.table, first.told
+                );
+                let hint = "give each a folder that is not inside the other's";
+                table.error_at(second.option, message).hint(hint)
+            }));
+        }
+    }
+    errors
+}
+
+/// Whether one of them would find the other's files among its own.
+fn mixed(one: &Place, other: &Place) -> bool {
+    match (one.does, other.does) {
+        // Recordings have a folder below the archive for each table.
+        (Does::Read, Does::Read) | (Does::Recorded, Does::Recorded) => false,
+        (Does::Read, _) => other.path.starts_with(&one.path),
+        (_, Does::Read) => one.path.starts_with(&other.path),
+        _ => one.path.starts_with(&other.path) || other.path.starts_with(&one.path),
+    }
+}
+
+fn places(graph: &Graph) -> Result<Vec<Place>> {
+    let mut places = vec![];
+    let mut add = |table: &str, option, told: &str, does, path: &Path| {
+        places.push(Place {
+            table: table.to_owned(),
+            option,
+            told: format!("{told} '{}'", path.display()),
+            does,
+            path: real(path),
+        });
+    };
+    for input in &graph.inputs {
+        let name = &input.stream.name;
+        if input.stream.connector == parquet::NAME {
+            let path = parquet::read_from(&input.stream)?;
+            // What a pattern leaves out is not in the way.
+            if !path.to_string_lossy().contains(['*', '?']) {
+                add(name, "path", "is read from", Does::Read, &path);
+            }
+        }
+        if let Some(path) = &input.archive {
+            add(
+                name,
+                "archive",
+                "is recorded in",
+                Does::Recorded,
+                path.as_ref(),
+            );
+        }
+    }
+    for target in &graph.targets {
+        if target.stream.connector == parquet::NAME {
+            let path = parquet::written_to(&target.stream)?;
+            let name = &target.stream.name;
+            add(name, "path", "is written to", Does::Written, &path);
+        }
+    }
+    Ok(places)
+}
+
+/// The path without detours: absolute, links followed as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+        if let Ok(followed) = plain.canonicalize() {
+            plain = followed;
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detours_lead_to_the_same_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("there")).unwrap();
+        std::os::unix::fs::symlink(root.join("there"), root.join("link")).unwrap();
+        let expected = root.join("there/new");
+        for detour in [
+            "there/./new",
+            "there/x/../new/",
+            "link/new",
+            "link/../there/new",
+        ] {
+            assert_eq!(real(&root.join(detour)), expected, "{detour}");
+        }
+        assert_ne!(real(&root.join("new")), expected);
+    }
+}

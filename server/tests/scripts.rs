@@ -1,0 +1,134 @@
+//! What scripts may say of their tables, and what is only explained.
+
+use crate::cli::JOB;
+use crate::support::{Place, digests};
+
+#[test]
+fn tables_that_would_mix_their_files_are_refused() {
+    let place = Place::new();
+    let script = "\
+CREATE TABLE trades (symbol STRING, price DOUBLE) WITH ('connector' = 'market', 'rows' = '9',
+    'archive' = 'rec');
+CREATE TABLE one (symbol STRING) WITH ('connector' = 'parquet', 'path' = 'out');
+CREATE TABLE two (price DOUBLE) WITH ('connector' = 'parquet',
+    'path' = './x/../out/');
+INSERT INTO one SELECT symbol FROM trades;
+INSERT INTO two SELECT price FROM trades;
+";
+    place.write("mix.sql", script);
+    let said = place.run(&["run", "mix.sql"]).failed(2);
+    let expected = "table 'two' is written to './x/../out/', and table 'one' is written to 'out'";
+    assert!(said.contains(expected), "{said}");
+    assert!(said.contains("mix.sql:5:5"), "{said}");
+    assert!(!place.path("out").exists());
+    for (path, expected) in [
+        ("out/two", "and table 'one' is written to 'out'"),
+        ("rec", "and table 'trades' is recorded in 'rec'"),
+        ("rec/trades", "and table 'trades' is recorded in 'rec'"),
+    ] {
+        let option = format!("two.path={path}");
+        let arguments = ["check", "mix.sql", "--option", &option];
+        let said = place.run(&arguments).failed(2);
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains("--> --option two.path"), "{said}");
+    }
+    let beside = ["run", "mix.sql", "--option", "two.path=outer"];
+    assert_eq!(place.run(&beside).code, Some(0));
+    let own = [
+        "run",
+        "mix.sql",
+        "--option",
+        "trades.connector=parquet",
+        "--option",
+    ];
+    let own = [&own[..], &["trades.path=out", "--option", "two.path=outer"]].concat();
+    let said = place.run(&own).failed(2);
+    assert!(said.contains("table 'trades' is read from 'out'"), "{said}");
+}
+
+#[test]
+fn explain_runs_nothing() {
+    let place = Place::new();
+    let tables = "\
+CREATE TABLE trades (symbol STRING) WITH ('connector' = 'market', 'rows' = '9', 'rate' = 'max');
+CREATE TABLE sink (symbol STRING) WITH ('connector' = 'parquet', 'path' = 'out');
+CREATE TABLE other (symbol STRING) WITH ('connector' = 'parquet', 'path' = 'other');
+";
+    let insert = "INSERT INTO sink SELECT symbol FROM trades;\n";
+    let explain = "EXPLAIN INSERT INTO other SELECT symbol FROM trades;\n";
+    place.write(
+        "both.sql",
+        &format!("{tables}{insert}EXPLAIN {insert}{explain}"),
+    );
+    assert_eq!(place.run(&["run", "both.sql"]).code, Some(0));
+    assert_eq!(place.value("SELECT count(*) FROM 'out'"), "9");
+    assert!(!place.path("other").exists());
+    let told = place.run(&["check", "both.sql"]).well();
+    let expected = "writes sink (parquet)\nonly explains what would write sink (parquet)\n\
+                    only explains what would write other (parquet)\n";
+    assert!(told.ends_with(expected), "{told}");
+    let steps = place.run(&["explain", "both.sql"]).well();
+    assert_eq!(steps.matches("sink").count(), 2, "{steps}");
+    assert_eq!(steps.matches("other").count(), 1, "{steps}");
+
+    place.write("only.sql", &format!("{tables}{explain}"));
+    for command in ["run", "replay"] {
+        let source = ["--source", "trades=out"];
+        let source = if command == "run" { &[][..] } else { &source };
+        let said = place
+            .run(&[&[command, "only.sql"], source].concat())
+            .failed(2);
+        assert!(said.contains("only explains and inserts nothing"), "{said}");
+    }
+    assert!(place.run(&["explain", "only.sql"]).well().contains("other"));
+    let wrong = explain.replace("symbol", "symbl");
+    place.write("wrong.sql", &format!("{tables}{insert}{wrong}"));
+    assert!(
+        place
+            .run(&["check", "wrong.sql"])
+            .failed(2)
+            .contains("'symbl'")
+    );
+}
+
+#[test]
+fn a_key_of_an_input_is_refused() {
+    let place = Place::new();
+    let script = "\
+CREATE TABLE trades (symbol STRING) WITH ('connector' = 'market', 'rows' = '9',
+    'key' = 'symbol');
+CREATE TABLE sink (symbol STRING) WITH ('connector' = 'blackhole');
+INSERT INTO sink SELECT symbol FROM trades;
+";
+    place.write("keyed.sql", script);
+    for command in ["check", "run", "explain"] {
+        let said = place.run(&[command, "keyed.sql"]).failed(2);
+        assert!(said.contains("a keyed input is not built yet"), "{said}");
+        assert!(said.contains("keyed.sql:2:5"), "{said}");
+        assert!(said.contains("help: leave 'key' out"), "{said}");
+    }
+}
+
+#[test]
+fn options_and_sources_name_tables_as_queries_do() {
+    let place = Place::new();
+    let job = JOB.replace("'archive' = 'recording'", "'archive' = 'rec'");
+    let job = job
+        .replace("trades (", "\"My trades\" (")
+        .replace("TABLE trades", "TABLE \"My trades\"");
+    let job = job.replace("FROM trades", "FROM \"My trades\"");
+    place.write("quoted.sql", &job);
+    let ran = place.run(&[
+        "run",
+        "quoted.sql",
+        "--digest",
+        "--option",
+        "BARS.path=out/new",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(place.path("out/new").is_dir());
+    // What is no recording of the table is not read, wherever it lies below the archive.
+    place.write("rec/foreign.parquet", "not Parquet");
+    let replay = ["replay", "quoted.sql", "--source", "My trades=rec"];
+    assert_eq!(digests(&place.run(&replay).well()), digests(&ran.err));
+}
