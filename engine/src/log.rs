@@ -153,7 +153,7 @@ impl Log {
     pub async fn put_published(&self, published: &[Epoch]) -> Result<()> {
         let path = self.folder().join("published");
         let bytes = encode_published(published)?;
-        Ok(self.store.put(&path, bytes.into()).await.map(|_| ())?)
+        Ok(self.store.put(&path, bytes).await.map(|_| ())?)
     }
 
     /// The plan that the log was written by, if there is one.

@@ -144,7 +144,7 @@ impl StoredSnapshot {
 }
 
 /// The bytes that tell what each output had out.
-pub fn encode_published(published: &[Epoch]) -> Result<Bytes> {
+pub fn encode_published(published: &[Epoch]) -> Result<PutPayload> {
     Ok(Writer::new(PUBLISHED, PUBLISHED_VERSION, &published)?.finish())
 }
 
