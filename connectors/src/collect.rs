@@ -1,8 +1,9 @@
 //! Messages into [`Polled`] rows, for sources that number their messages themselves.
 
 use arrow::buffer::ScalarBuffer;
+use async_trait::async_trait;
 use bytes::Bytes;
-use engine::{Error, Polled, Rejected, Result, Split, StreamSpec};
+use engine::{Error, Polled, Position, Rejected, Result, Source, Split, StreamSpec};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -90,6 +91,75 @@ impl Collector {
             rejected: std::mem::take(&mut self.rejected),
             next_offset: self.next_offset,
         }))
+    }
+}
+
+/// A feed that cannot be asked again: its messages get their numbers as they come.
+pub(crate) trait Fetch: Send + Sync {
+    /// The name of its one split, and of what its task does, for the error when that ends.
+    const NAMES: (&'static str, &'static str);
+
+    /// Starts the task; its first message gets the number `next_offset`.
+    fn start(&self, split: Split, next_offset: i64) -> Result<Feed>;
+}
+
+/// The source of a [`Fetch`].
+#[derive(Debug)]
+pub(crate) struct Numbered<F> {
+    fetch: F,
+    next_offset: i64,
+    feed: Option<Feed>,
+}
+
+impl<F: Fetch> Numbered<F> {
+    pub(crate) fn new(fetch: F) -> Self {
+        Self {
+            fetch,
+            next_offset: 0,
+            feed: None,
+        }
+    }
+
+    fn split() -> Split {
+        Split::new(F::NAMES.0)
+    }
+}
+
+#[async_trait]
+impl<F: Fetch> Source for Numbered<F> {
+    async fn splits(&mut self) -> Result<Vec<Split>> {
+        Ok(vec![Self::split()])
+    }
+
+    async fn seek(&mut self, to: &Position) -> Result<()> {
+        if let Some(offset) = to.get(&Self::split()) {
+            self.next_offset = *offset;
+        }
+        self.feed = None;
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Polled>> {
+        let feed = match &mut self.feed {
+            Some(feed) => feed,
+            none => none.insert(self.fetch.start(Self::split(), self.next_offset)?),
+        };
+        let ended = || {
+            Err(Error::internal(format!(
+                "the task that {} ended",
+                F::NAMES.1
+            )))
+        };
+        let polled = feed.next().await.unwrap_or_else(ended);
+        match &polled {
+            Ok(polled) => self.next_offset = polled.next_offset,
+            Err(_) => self.feed = None,
+        }
+        polled.map(Some)
+    }
+
+    fn repeatable(&self) -> bool {
+        false
     }
 }
 

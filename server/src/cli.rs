@@ -23,8 +23,10 @@ pub(crate) enum Command {
     /// Run the job of a script; the same command again goes on where it stopped
     Run(Run),
     /// Tell everything that is wrong with a script, without touching what it names
+    #[command(after_help = format!("Example:\n  millstream check vwap.sql\n\n{CODES}"))]
     Check(Script),
     /// Print the steps of a script's job
+    #[command(after_help = format!("Example:\n  millstream explain vwap.sql\n\n{CODES}"))]
     Explain(Script),
     /// Run one SELECT over files and over the late and dead rows of jobs
     Query(Query),
@@ -38,7 +40,6 @@ pub(crate) enum Command {
 
 /// A script and what to change in it.
 #[derive(Debug, Args)]
-#[command(after_help = format!("Example:\n  millstream check vwap.sql\n\n{CODES}"))]
 pub(crate) struct Script {
     /// The script
     #[arg(value_name = "FILE.sql")]

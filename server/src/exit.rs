@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use engine::Error;
+use engine::{Error, ErrorKind};
 
 use crate::terminal;
 
@@ -18,9 +18,13 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// What was asked for is wrong: nothing was run.
+    /// What was asked for is wrong: nothing was run. A damaged file is a failure whenever it is
+    /// met, whether its end shows it or a page.
     pub(crate) fn input(error: &Error) -> Self {
-        Self::usage(&error.chain())
+        match error.kind() {
+            ErrorKind::Corrupt => Self::run(error),
+            _ => Self::usage(&error.chain()),
+        }
     }
 
     /// An argument is wrong.

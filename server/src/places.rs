@@ -1,10 +1,12 @@
 //! Which tables of a script would get into each other's files: a folder that two tables write is
-//! no table any more for whoever reads it, and neither is one that an input finds outputs in.
+//! no table any more for whoever reads it, and neither is one that an input finds outputs in. And
+//! which files lie side by side in time.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use connectors::parquet;
+use engine::graph::Input;
 use engine::{Graph, Result};
 use sql::catalog::Table;
 use sql::error::Error;
@@ -97,6 +99,31 @@ fn places(graph: &Graph) -> Result<Vec<Place>> {
         }
     }
     Ok(places)
+}
+
+/// A warning for every table whose Parquet files lie side by side in time: they are read one after
+/// the other, so rows of all but the first would be late.
+pub(crate) fn behind_their_time(graph: &Graph) -> Vec<String> {
+    let inputs = graph.inputs.iter();
+    let inputs = inputs.filter(|input| input.stream.connector == parquet::NAME);
+    let warning = |input: &Input| {
+        let time = input.event_time?;
+        let column = input.schema.field(time.column).name();
+        // Files have no other columns; and what cannot be read is told by who reads it.
+        input.stream.schema.index_of(column).ok()?;
+        let path = parquet::read_from(&input.stream).ok()?;
+        let delay = i64::try_from(time.delay.as_nanos()).unwrap_or(i64::MAX);
+        let (file, before) = parquet::read::behind_its_time(&path, column, delay).ok()??;
+        Some(format!(
+            "warning: table '{}' reads '{}' after '{}', which has later rows: rows that lie behind \
+             them by more than the watermark's delay are late; `millstream replay` merges files by \
+             time, or name files in the order of their time",
+            input.stream.name,
+            file.display(),
+            before.display()
+        ))
+    };
+    inputs.filter_map(warning).collect()
 }
 
 /// The path without detours: absolute, links followed as far as it is there.

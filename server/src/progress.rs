@@ -66,6 +66,17 @@ impl Progress {
         }
     }
 
+    /// Shows how many rows a query has read, to a person alone.
+    pub(crate) fn show_read(&mut self, rows: u64) {
+        let now = Instant::now();
+        if let Some((then, before)) = self.last.replace((now, rows))
+            && self.watched
+        {
+            let rate = figures::rate(rows.saturating_sub(before), now.duration_since(then));
+            terminal::show_status(&format!("read {} ({rate})", figures::count(rows)));
+        }
+    }
+
     /// About how long it will take still, by the rate from the beginning.
     fn left(&self, rows: u64) -> Option<Duration> {
         let left = self.total?.saturating_sub(rows);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use connectors::stdout;
 use engine::runtime::{Job, Status};
 use engine::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -97,7 +98,11 @@ pub(crate) async fn supervise(
                 for note in &status.unsettled {
                     terminal::say(note);
                 }
-                return outcome.map_err(|error| Failure::run(&error));
+                return match outcome {
+                    // `| head` has seen enough: that is no failure.
+                    Err(error) if stdout::is_closed(&error) => Ok(()),
+                    outcome => outcome.map_err(|error| Failure::run(&error)),
+                };
             }
             Event::Asked => match stopping.ask() {
                 Meaning::Leave => {

@@ -5,6 +5,7 @@
 mod cli;
 mod floors;
 mod kafka;
+mod pipes;
 mod recovery;
 mod scripts;
 mod support;

@@ -132,3 +132,48 @@ fn options_and_sources_name_tables_as_queries_do() {
     let replay = ["replay", "quoted.sql", "--source", "My trades=rec"];
     assert_eq!(digests(&place.run(&replay).well()), digests(&ran.err));
 }
+
+#[test]
+fn files_side_by_side_in_time_are_warned_of() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("ticks")).unwrap();
+    let write = |file: &str, from: u32| {
+        let row = |i: u32| format!("SELECT TIMESTAMP '2024-01-02 00:00:{:02}' AS ts", from + i);
+        let rows = (0..9).map(row).collect::<Vec<_>>().join(" UNION ALL ");
+        let query = format!("{rows} ORDER BY ts");
+        place
+            .run(&[
+                "query",
+                &query,
+                "--output",
+                &format!("ticks/{file}.parquet"),
+            ])
+            .well();
+    };
+    place.write(
+        "job.sql",
+        "CREATE TABLE ticks (ts TIMESTAMP(9), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+         WITH ('connector' = 'parquet', 'path' = 'ticks');
+         CREATE TABLE sink (ts TIMESTAMP(9)) WITH ('connector' = 'blackhole');
+         INSERT INTO sink SELECT ts FROM ticks;",
+    );
+    let warned = || {
+        let ran = place.run(&["run", "job.sql", "--fresh"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        ran.err
+            .lines()
+            .find(|line| line.starts_with("warning: "))
+            .map(str::to_owned)
+    };
+    write("1", 10);
+    write("2", 17);
+    assert_eq!(warned(), None, "they overlap by less than the delay");
+    write("3", 12);
+    let warning = warned().unwrap();
+    let expected = "table 'ticks' reads 'ticks/3.parquet' after 'ticks/2.parquet'";
+    assert!(warning.contains(expected), "{warning}");
+    assert!(
+        warning.contains("`millstream replay` merges files by time"),
+        "{warning}"
+    );
+}

@@ -17,6 +17,7 @@ use datafusion::datasource::file_format::options::{
 };
 use datafusion::datasource::listing::{ListingOptions, ListingTableUrl};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast;
@@ -56,6 +57,29 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// The rows; an error ends them.
     pub batches: BoxStream<'static, Result<RecordBatch, Error>>,
+    /// How far the query has come.
+    pub scan: Scan,
+}
+
+/// What a query reads.
+#[derive(Debug, Clone)]
+pub struct Scan(Arc<dyn ExecutionPlan>);
+
+impl Scan {
+    /// The rows that were read so far from all files.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        read(self.0.as_ref())
+    }
+}
+
+fn read(plan: &dyn ExecutionPlan) -> u64 {
+    let inputs = plan.children();
+    if inputs.is_empty() {
+        let rows = plan.metrics().and_then(|metrics| metrics.output_rows());
+        return rows.unwrap_or_default() as u64;
+    }
+    inputs.iter().map(|input| read(input.as_ref())).sum()
 }
 
 impl std::fmt::Debug for Rows {
@@ -113,7 +137,14 @@ impl Batch {
 
     /// Runs one query.
     pub async fn query(&self, text: &str) -> Result<Rows> {
-        let mut statements = statement::parse(text)?;
+        let mut statements = statement::parse(text).map_err(|errors| {
+            // Their remedies are for scripts.
+            let first = errors.first().filter(|_| statement::is_no_query(text));
+            match first.cloned() {
+                Some(error) => vec![error.hint("write SELECT …: a query only reads")],
+                None => errors,
+            }
+        })?;
         let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
             let error = Error::invalid("the text is not one query", Span::empty());
             return Err(vec![error.hint("write one SELECT")]);
@@ -140,12 +171,15 @@ impl Batch {
             .execute_logical_plan(plan)
             .await
             .map_err(failed)?;
-        let stream = frame.execute_stream().await.map_err(failed)?;
+        let tasks = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.map_err(failed)?;
+        let stream = execute_stream(Arc::clone(&plan), tasks).map_err(failed)?;
         let schema = stream.schema();
         let batches = stream.map(move |batch| batch.map_err(|error| explain(&error, span)));
         Ok(Rows {
             schema,
             batches: batches.boxed(),
+            scan: Scan(plan),
         })
     }
 

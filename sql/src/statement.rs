@@ -235,6 +235,12 @@ fn kind(cursor: &mut Cursor) -> Result<StatementKind> {
     }
 }
 
+/// Whether a text begins with a statement that writes or manages, here or in other systems.
+pub(crate) fn is_no_query(text: &str) -> bool {
+    let (tokens, _) = cursor::tokens(text);
+    refused::is_known(&Cursor::new(tokens, text))
+}
+
 /// Where a string stands in a text: sqlparser gives the name in `FROM 'file'` no place.
 pub(crate) fn place_of(text: &str, string: &str) -> Span {
     let (tokens, _) = cursor::tokens(text);

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use engine::{Error, Polled, Position, Result, Split, StreamSpec};
+use engine::{Polled, Result, Split, StreamSpec};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Options;
 use super::request::{Answer, Request};
-use crate::collect::{Collector, Feed, refuse_metadata};
+use crate::collect::{Collector, Feed, Fetch, refuse_metadata};
 use crate::format;
 use crate::options::invalid;
 use crate::pointer::{Found, Pointer};
@@ -21,12 +20,6 @@ pub(super) struct Source {
     stream: StreamSpec,
     options: Options,
     pointer: Pointer,
-    next_offset: i64,
-    feed: Option<Feed>,
-}
-
-fn split() -> Split {
-    Split::new("http")
 }
 
 impl Source {
@@ -57,12 +50,14 @@ impl Source {
             stream: stream.clone(),
             options,
             pointer,
-            next_offset: 0,
-            feed: None,
         })
     }
+}
 
-    fn start(&self) -> Result<Feed> {
+impl Fetch for Source {
+    const NAMES: (&'static str, &'static str) = ("http", "asks for a URL");
+
+    fn start(&self, split: Split, next_offset: i64) -> Result<Feed> {
         let request = Request::new(&self.stream, &self.options)?;
         let health = Health::new(format!("table {}, {}", self.stream.name, request.shown()));
         let poll = Poll {
@@ -71,48 +66,12 @@ impl Source {
                 .interval
                 .map_or(Duration::from_mins(1), |interval| interval.0),
             pointer: self.pointer.clone(),
-            collector: Collector::new(split(), format::decoder(&self.stream)?, self.next_offset),
+            collector: Collector::new(split, format::decoder(&self.stream)?, next_offset),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_mins(1)),
             request,
             health,
         };
         Ok(Feed::start(|sender| poll.run(sender)))
-    }
-}
-
-#[async_trait]
-impl engine::Source for Source {
-    async fn splits(&mut self) -> Result<Vec<Split>> {
-        Ok(vec![split()])
-    }
-
-    async fn seek(&mut self, to: &Position) -> Result<()> {
-        if let Some(offset) = to.get(&split()) {
-            self.next_offset = *offset;
-        }
-        self.feed = None;
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Result<Option<Polled>> {
-        if self.feed.is_none() {
-            self.feed = Some(self.start()?);
-        }
-        let ended = || Err(Error::internal("the task that asks for a URL ended"));
-        let polled = match &mut self.feed {
-            Some(feed) => feed.next().await,
-            None => None,
-        };
-        let polled = polled.unwrap_or_else(ended);
-        match &polled {
-            Ok(polled) => self.next_offset = polled.next_offset,
-            Err(_) => self.feed = None,
-        }
-        polled.map(Some)
-    }
-
-    fn repeatable(&self) -> bool {
-        false
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod cursor;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -26,6 +26,30 @@ pub struct Request {
     pub from: Option<i64>,
     /// Leaves out rows at and after this instant, in nanoseconds.
     pub to: Option<i64>,
+}
+
+/// A file of `path` with rows that are more than `delay` nanoseconds older than one of a file that
+/// is read before it, and that file: read one after the other, such rows are late. By the
+/// statistics alone; files without are left out.
+pub fn behind_its_time(
+    path: &Path,
+    column: &str,
+    delay: i64,
+) -> Result<Option<(PathBuf, PathBuf)>> {
+    let mut latest: Option<(i64, PathBuf)> = None;
+    for found in files::find(path)? {
+        let Some((least, most)) = cursor::range(&found.path, column)? else {
+            continue;
+        };
+        match &latest {
+            Some((before, file)) if least < before.saturating_sub(delay) => {
+                return Ok(Some((found.path, file.clone())));
+            }
+            Some((before, _)) if most <= *before => {}
+            _ => latest = Some((most, found.path)),
+        }
+    }
+    Ok(None)
 }
 
 /// Reads files in the order of a column: (instant, file in natural order, row).

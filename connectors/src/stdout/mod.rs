@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use async_trait::async_trait;
-use engine::{Emit, Epoch, Error, ErrorKind, Result, Sink, Source, StreamSpec};
+use engine::{Emit, Epoch, Error, Result, Sink, Source, StreamSpec};
 
 use crate::format::{self, Encoder, Messages};
 use crate::{Connector, Owner, options};
@@ -15,7 +15,7 @@ use crate::{Connector, Owner, options};
 /// - `format`: `json` (default) writes one object per line, with the options of
 ///   [`JsonOptions`](crate::format::json::JsonOptions); `table` draws every batch as a table.
 ///
-/// Lines are written whole. A closed pipe ends the job with an error.
+/// Lines are written whole. A closed pipe ends the job with an error that [`is_closed`] knows.
 #[derive(Debug)]
 pub struct Stdout;
 
@@ -106,12 +106,38 @@ impl StdoutSink {
     }
 }
 
+/// The reader of the standard output has seen enough.
+#[derive(Debug)]
+struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("broken pipe")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// Whether a job ended because the reader of the standard output (`| head`) has closed it.
+#[must_use]
+pub fn is_closed(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<Closed>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 fn failed(error: io::Error) -> Error {
-    let message = match error.kind() {
-        io::ErrorKind::BrokenPipe => "the reader of the standard output has closed it",
-        _ => "the standard output cannot be written",
-    };
-    Error::new(ErrorKind::Invalid, message).caused_by(error)
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => {
+            Error::invalid("the reader of the standard output has closed it").caused_by(Closed)
+        }
+        _ => Error::invalid("the standard output cannot be written").caused_by(error),
+    }
 }
 
 #[async_trait]

@@ -6,6 +6,7 @@ mod source;
 use engine::{Error, Result, StreamSpec};
 use serde::Deserialize;
 
+use crate::collect::Numbered;
 use crate::options::{self, Duration, Properties, Text};
 use crate::{Connector, Owner};
 
@@ -61,7 +62,9 @@ impl Connector for WebSocket {
 
     fn source(&self, stream: &StreamSpec) -> Result<Box<dyn engine::Source>> {
         let options = options::parse_transport(stream)?;
-        Ok(Box::new(source::Source::new(stream, options)?))
+        Ok(Box::new(Numbered::new(source::Source::new(
+            stream, options,
+        )?)))
     }
 
     fn sink(&self, stream: &StreamSpec, _: &Owner) -> Result<Box<dyn engine::Sink>> {

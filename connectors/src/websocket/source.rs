@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use engine::{Error, Polled, Position, Result, Split, StreamSpec};
+use engine::{Error, Polled, Result, Split, StreamSpec};
 use futures::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -11,7 +10,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::Options;
 use super::connection::{Refusal, Socket, Target};
-use crate::collect::{Collector, Feed, refuse_metadata};
+use crate::collect::{Collector, Feed, Fetch, refuse_metadata};
 use crate::format;
 use crate::options::invalid;
 use crate::pointer::{Found, Pointer};
@@ -26,12 +25,6 @@ pub(super) struct Source {
     stream: StreamSpec,
     options: Options,
     pointer: Pointer,
-    next_offset: i64,
-    feed: Option<Feed>,
-}
-
-fn split() -> Split {
-    Split::new("websocket")
 }
 
 impl Source {
@@ -51,12 +44,14 @@ impl Source {
             stream: stream.clone(),
             options,
             pointer,
-            next_offset: 0,
-            feed: None,
         })
     }
+}
 
-    fn start(&self) -> Result<Feed> {
+impl Fetch for Source {
+    const NAMES: (&'static str, &'static str) = ("websocket", "listens to a socket");
+
+    fn start(&self, split: Split, next_offset: i64) -> Result<Feed> {
         let listener = Listener {
             table: self.stream.name.clone(),
             target: Target::new(&self.stream, &self.options)?,
@@ -66,47 +61,11 @@ impl Source {
                 .map_or(Duration::from_secs(15), |h| h.0),
             skip_unmatched: self.options.skip_unmatched.unwrap_or(true),
             pointer: self.pointer.clone(),
-            collector: Collector::new(split(), format::decoder(&self.stream)?, self.next_offset),
+            collector: Collector::new(split, format::decoder(&self.stream)?, next_offset),
             backoff: Backoff::new(Duration::from_millis(200), LONGEST_PAUSE),
             unmatched: 0,
         };
         Ok(Feed::start(|sender| listener.run(sender)))
-    }
-}
-
-#[async_trait]
-impl engine::Source for Source {
-    async fn splits(&mut self) -> Result<Vec<Split>> {
-        Ok(vec![split()])
-    }
-
-    async fn seek(&mut self, to: &Position) -> Result<()> {
-        if let Some(offset) = to.get(&split()) {
-            self.next_offset = *offset;
-        }
-        self.feed = None;
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Result<Option<Polled>> {
-        if self.feed.is_none() {
-            self.feed = Some(self.start()?);
-        }
-        let ended = || Err(Error::internal("the task that listens to a socket ended"));
-        let polled = match &mut self.feed {
-            Some(feed) => feed.next().await,
-            None => None,
-        };
-        let polled = polled.unwrap_or_else(ended);
-        match &polled {
-            Ok(polled) => self.next_offset = polled.next_offset,
-            Err(_) => self.feed = None,
-        }
-        polled.map(Some)
-    }
-
-    fn repeatable(&self) -> bool {
-        false
     }
 }
 

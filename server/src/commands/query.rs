@@ -1,28 +1,22 @@
 //! `millstream query`: one SELECT over files and over the late and dead rows of jobs.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod output;
 
-use arrow::array::RecordBatch;
-use arrow::csv;
-use arrow::datatypes::SchemaRef;
-use arrow::json;
-use arrow::json::writer::LineDelimited;
-use arrow::util::pretty::pretty_format_batches_with_schema;
-use engine::Error;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
 use futures::StreamExt;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use sql::batch::Batch;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::{self, Format};
 use crate::exit::Failure;
+use crate::progress::{EVERY, Progress};
 use crate::script::render_query;
+use crate::terminal;
+use output::{Output, Writer};
 
 /// What a query may hold in memory; beyond that it goes to the temporary folder.
 const MEMORY: usize = 2 << 30;
@@ -35,16 +29,33 @@ pub(super) async fn query(arguments: &cli::Query) -> Result<(), Failure> {
     let mut rows = batch.query(&arguments.text).await.map_err(wrong)?;
     let failed = |error: engine::Error| Failure::run(&error);
     let mut output = Output::open(arguments.output.as_deref()).map_err(failed)?;
+    let told = output.told();
+    let failed = |error| Failure::run(&told.error(error));
     let mut writer = Writer::new(format, output.bytes(), &rows.schema).map_err(failed)?;
-    while let Some(batch) = rows.batches.next().await {
+    let mut progress = Progress::new(None);
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let batch = tokio::select! {
+            batch = rows.batches.next() => batch,
+            _ = ticks.tick() => {
+                progress.show_read(rows.scan.rows());
+                continue;
+            }
+        };
+        let Some(batch) = batch else { break };
         let batch = batch.map_err(|error| Failure::failed(&error.to_string()))?;
+        if arguments.output.is_none() {
+            terminal::clear_status();
+        }
         writer.write(batch).map_err(failed)?;
-        if output.is_closed() {
+        if told.is_closed() {
             return Ok(());
         }
     }
+    terminal::clear_status();
     writer.finish(&rows.schema).map_err(failed)?;
-    output.finish().map_err(failed)
+    output.finish().map_err(|error| Failure::run(&error))
 }
 
 /// The format that was asked for, or that the output's name says.
@@ -56,6 +67,16 @@ fn format(arguments: &cli::Query) -> Result<Format, Failure> {
         Some("parquet") => Some(Format::Parquet),
         _ => None,
     };
+    if let (Some(format), Some(named), Some(path)) = (arguments.format, named, &arguments.output)
+        && format != named
+    {
+        let message = format!(
+            "'{}' is a name for another format than the one of --format: leave --format out, or \
+             choose another name",
+            path.display()
+        );
+        return Err(Failure::usage(&message));
+    }
     let format = arguments.format.or(named).unwrap_or(Format::Table);
     if format == Format::Parquet && arguments.output.is_none() && io::stdout().is_terminal() {
         let message = "Parquet on a terminal helps nobody: name a file with --output";
@@ -102,155 +123,4 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .filter(|path| path.is_dir())
         .collect()
-}
-
-/// Standard output, or a file that appears under its name when it is whole.
-struct Output {
-    /// The name, and the temporary name until then.
-    file: Option<(PathBuf, PathBuf)>,
-    bytes: Option<Box<dyn Write + Send>>,
-    closed: Arc<AtomicBool>,
-}
-
-impl Output {
-    fn open(path: Option<&Path>) -> engine::Result<Self> {
-        let closed = Arc::new(AtomicBool::new(false));
-        let Some(path) = path else {
-            let bytes = Pipe {
-                closed: Arc::clone(&closed),
-            };
-            return Ok(Self {
-                file: None,
-                bytes: Some(Box::new(BufWriter::new(bytes))),
-                closed,
-            });
-        };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.tmp"));
-        let file = File::create(&temporary).map_err(|error| unwritable(path, error))?;
-        Ok(Self {
-            file: Some((path.to_owned(), temporary)),
-            bytes: Some(Box::new(BufWriter::new(file))),
-            closed,
-        })
-    }
-
-    fn bytes(&mut self) -> Box<dyn Write + Send> {
-        self.bytes.take().unwrap_or_else(|| Box::new(io::sink()))
-    }
-
-    /// Whether the reader of standard output has seen enough.
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-
-    fn finish(mut self) -> engine::Result<()> {
-        let Some((path, temporary)) = self.file.take() else {
-            return Ok(());
-        };
-        fs::rename(&temporary, &path).map_err(|error| unwritable(&path, error))
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Some((_, temporary)) = &self.file {
-            // It failed before: a file that stays does no harm.
-            let _ = fs::remove_file(temporary);
-        }
-    }
-}
-
-fn unwritable(path: &Path, error: io::Error) -> Error {
-    Error::invalid(format!("'{}' cannot be written", path.display())).caused_by(error)
-}
-
-/// Standard output; once its reader is gone it takes everything and writes nothing.
-struct Pipe {
-    closed: Arc<AtomicBool>,
-}
-
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match io::stdout().write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.closed.store(true, Ordering::Relaxed);
-                Ok(bytes.len())
-            }
-            other => other,
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        io::stdout().flush()
-    }
-}
-
-type Bytes = Box<dyn Write + Send>;
-
-/// Rows into one of the formats.
-enum Writer {
-    /// A table needs the widths of all rows.
-    Table(Bytes, Vec<RecordBatch>),
-    Json(Box<json::Writer<Bytes, LineDelimited>>),
-    Csv(Box<csv::Writer<Bytes>>),
-    Parquet(Box<ArrowWriter<Bytes>>),
-}
-
-impl Writer {
-    fn new(format: Format, bytes: Bytes, schema: &SchemaRef) -> engine::Result<Self> {
-        Ok(match format {
-            Format::Table => Self::Table(bytes, vec![]),
-            Format::Json => {
-                let builder = json::WriterBuilder::new().with_explicit_nulls(true);
-                Self::Json(Box::new(builder.build(bytes)))
-            }
-            Format::Csv => {
-                let mut writer = csv::WriterBuilder::new().with_header(true).build(bytes);
-                // The header, also of no rows.
-                writer.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
-                Self::Csv(Box::new(writer))
-            }
-            Format::Parquet => {
-                let codec = Compression::ZSTD(ZstdLevel::default());
-                let properties = WriterProperties::builder().set_compression(codec).build();
-                let writer = ArrowWriter::try_new(bytes, Arc::clone(schema), Some(properties));
-                Self::Parquet(Box::new(writer.map_err(failed)?))
-            }
-        })
-    }
-
-    fn write(&mut self, batch: RecordBatch) -> engine::Result<()> {
-        match self {
-            Self::Table(_, batches) => batches.push(batch),
-            Self::Json(writer) => writer.write(&batch)?,
-            Self::Csv(writer) => writer.write(&batch)?,
-            Self::Parquet(writer) => writer.write(&batch).map_err(failed)?,
-        }
-        Ok(())
-    }
-
-    fn finish(self, schema: &SchemaRef) -> engine::Result<()> {
-        let mut bytes = match self {
-            Self::Table(mut bytes, batches) => {
-                let table = pretty_format_batches_with_schema(Arc::clone(schema), &batches)?;
-                writeln!(bytes, "{table}").map_err(failed)?;
-                bytes
-            }
-            Self::Json(mut writer) => {
-                writer.finish()?;
-                writer.into_inner()
-            }
-            Self::Csv(writer) => writer.into_inner(),
-            Self::Parquet(writer) => writer.into_inner().map_err(failed)?,
-        };
-        bytes.flush().map_err(failed)
-    }
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::invalid("the rows cannot be written").caused_by(error)
 }

@@ -14,7 +14,7 @@ use crate::folder::{Folder, Past};
 use crate::progress::{EVERY, Progress};
 use crate::script::{self, Plan, Text};
 use crate::supervise::supervise;
-use crate::{bind, report, terminal};
+use crate::{bind, places, report, terminal};
 
 /// How often results are committed where the script does not say.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
@@ -49,6 +49,11 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
         snapshot_after: Backlog::A_SECOND,
         digests: arguments.digest,
     };
+    if past == Past::Nothing {
+        for warning in places::behind_their_time(&spec.graph) {
+            terminal::say(&warning);
+        }
+    }
     if past != Past::Finished {
         let stop = match arguments.duration {
             Some(_) => "",

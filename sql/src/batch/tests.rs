@@ -151,3 +151,34 @@ async fn errors_have_their_place() {
         assert_eq!(error(&batch, text).await, expected, "{text}");
     }
 }
+
+#[tokio::test]
+async fn what_is_read_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trades.csv");
+    std::fs::write(&file, CSV).unwrap();
+    let text = format!(
+        "SELECT MAX(price) FROM '{}' WHERE volume > 1",
+        file.display()
+    );
+    let mut rows = batch().query(&text).await.unwrap();
+    assert_eq!(rows.scan.rows(), 0);
+    while rows.batches.try_next().await.unwrap().is_some() {}
+    assert_eq!(rows.scan.rows(), 4);
+}
+
+#[tokio::test]
+async fn what_is_no_query_has_no_remedy_for_scripts() {
+    for text in [
+        "DROP TABLE x",
+        "COPY x TO 'y'",
+        "SHOW TABLES",
+        "DELETE FROM x",
+    ] {
+        let found = error(&batch(), text).await;
+        assert!(
+            found.contains("is not available; write SELECT …"),
+            "{found}"
+        );
+    }
+}

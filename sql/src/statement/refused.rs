@@ -131,6 +131,11 @@ const STARTS: [&str; 9] = [
     "CREATE", "INSERT", "EXPLAIN", "SET", "SELECT", "WITH", "VALUES", "EXECUTE", "BEGIN",
 ];
 
+/// Whether the text begins with a statement of another system: the remedies here are for scripts.
+pub(super) fn is_known(cursor: &Cursor<'_>) -> bool {
+    KNOWN.iter().any(|(words, ..)| cursor.sees(words))
+}
+
 /// Why the statement that begins here is refused.
 pub(super) fn refuse(cursor: &Cursor<'_>) -> Error {
     let span = cursor.here();

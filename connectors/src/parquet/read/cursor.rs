@@ -111,6 +111,18 @@ impl Plan {
     }
 }
 
+/// The least and the highest instant of a file, where its statistics say.
+pub(super) fn range(path: &Path, column: &str) -> Result<Option<(i64, i64)>> {
+    let file = File::open(path).map_err(|e| files::unreadable(path, e))?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
+        .map_err(|e| damaged(path, e))?;
+    let (least, most) = bounds(path, metadata.schema(), &metadata, column)?;
+    let least = least.into_iter().collect::<Option<Vec<i64>>>();
+    let most = most.into_iter().collect::<Option<Vec<i64>>>();
+    let least = least.and_then(|least| least.into_iter().min());
+    Ok(least.zip(most.and_then(|most| most.into_iter().max())))
+}
+
 /// The least and the highest instant of every row group, where the file says.
 #[expect(clippy::type_complexity, reason = "two columns of figures, used once")]
 fn bounds(

@@ -14,7 +14,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "macd",
     talib: Some("MACD"),
     group: Group::Momentum,
-    description: "Moving average convergence/divergence",
+    description: "Moving average convergence/divergence; where fast is longer than slow, they change places",
     inputs: &["close"],
     parameters: &[
         Parameter::period("fast", 12.0, 2.0),
