@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long what is outside may take to answer once the job was asked to stop.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long what is outside may take to answer once the job was asked to stop. What hangs in a
+/// unit test hangs for good, so there it is given less.
+const GRACE: Duration = Duration::from_millis(if cfg!(test) { 600 } else { 3_000 });
 /// The least that it is given, however late it is asked.
-const LEAST: Duration = Duration::from_secs(2);
+const LEAST: Duration = Duration::from_millis(if cfg!(test) { 400 } else { 2_000 });
 
 /// Whether and when a job was asked to stop. A handle of the job that is gone asks as well.
 #[derive(Debug, Clone)]
