@@ -107,7 +107,7 @@ fn table(f: &mut fmt::Formatter<'_>, input: &Input) -> fmt::Result {
 
 fn is_fetching(key: &str) -> bool {
     let is = |of: &&str| key == *of || (of.ends_with('.') && key.starts_with(*of));
-    FETCHING.iter().any(|of| is(of))
+    FETCHING.iter().any(is)
 }
 
 fn duration(duration: Option<Duration>) -> String {

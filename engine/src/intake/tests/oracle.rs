@@ -143,11 +143,11 @@ fn polls(settings: Settings, events: &[Event]) -> Vec<Arrival> {
             .last()
             .and_then(|poll| poll.last())
             .is_some_and(|last| {
-                let kinds = match (last.kind, event.kind) {
-                    (Kind::Row { .. }, Kind::Row { .. } | Kind::Rejected) => true,
-                    (Kind::Rejected, Kind::Rejected) => true,
-                    _ => false,
-                };
+                let kinds = matches!(
+                    (last.kind, event.kind),
+                    (Kind::Row { .. }, Kind::Row { .. } | Kind::Rejected)
+                        | (Kind::Rejected, Kind::Rejected)
+                );
                 kinds && last.split == event.split && !event.cut
             });
         match polls.last_mut() {
