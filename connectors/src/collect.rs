@@ -3,7 +3,7 @@
 use arrow::buffer::ScalarBuffer;
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine::{Error, Polled, Position, Rejected, Result, Source, Split, StreamSpec};
+use engine::{Error, Polled, Position, Rejected, Result, Source, Split, StreamSpec, Waiting};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -99,8 +99,9 @@ pub(crate) trait Fetch: Send + Sync {
     /// The name of its one split, and of what its task does, for the error when that ends.
     const NAMES: (&'static str, &'static str);
 
-    /// Starts the task; its first message gets the number `next_offset`.
-    fn start(&self, split: Split, next_offset: i64) -> Result<Feed>;
+    /// Starts the task; its first message gets the number `next_offset`, and at `waiting` it tells
+    /// of outages.
+    fn start(&self, split: Split, next_offset: i64, waiting: Waiting) -> Result<Feed>;
 }
 
 /// The source of a [`Fetch`].
@@ -109,6 +110,7 @@ pub(crate) struct Numbered<F> {
     fetch: F,
     next_offset: i64,
     feed: Option<Feed>,
+    waiting: Waiting,
 }
 
 impl<F: Fetch> Numbered<F> {
@@ -117,6 +119,7 @@ impl<F: Fetch> Numbered<F> {
             fetch,
             next_offset: 0,
             feed: None,
+            waiting: Waiting::default(),
         }
     }
 
@@ -142,7 +145,11 @@ impl<F: Fetch> Source for Numbered<F> {
     async fn next(&mut self) -> Result<Option<Polled>> {
         let feed = match &mut self.feed {
             Some(feed) => feed,
-            none => none.insert(self.fetch.start(Self::split(), self.next_offset)?),
+            none => {
+                self.waiting.clear();
+                let (split, waiting) = (Self::split(), self.waiting.clone());
+                none.insert(self.fetch.start(split, self.next_offset, waiting)?)
+            }
         };
         let ended = || {
             Err(Error::internal(format!(
@@ -160,6 +167,10 @@ impl<F: Fetch> Source for Numbered<F> {
 
     fn repeatable(&self) -> bool {
         false
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        Some(self.waiting.clone())
     }
 }
 

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use engine::Waiting;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -55,20 +56,31 @@ impl Backoff {
 pub struct Health {
     peer: String,
     down: AtomicBool,
+    waiting: Waiting,
 }
 
 impl Health {
-    /// A peer that is taken to answer, under the name that the log shows.
+    /// A peer that is taken to answer, under the name that the log shows. An outage is told at
+    /// `waiting` as well, for the status of the job.
     #[must_use]
-    pub fn new(peer: String) -> Self {
+    pub fn new(peer: String, waiting: Waiting) -> Self {
+        waiting.clear();
         Self {
             peer,
             down: AtomicBool::new(false),
+            waiting,
         }
+    }
+
+    /// Where an outage is told.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 
     /// The peer does not answer.
     pub fn down(&self, reason: &str) {
+        self.waiting.set(reason);
         if self.down.swap(true, Ordering::Relaxed) {
             tracing::debug!(peer = self.peer, reason, "still down");
         } else {
@@ -80,6 +92,7 @@ impl Health {
     pub fn up(&self) {
         // The load keeps the common case free of a write to a shared cache line.
         if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
+            self.waiting.clear();
             tracing::info!(peer = self.peer, "answers again");
         }
     }
@@ -119,13 +132,15 @@ mod tests {
 
     #[test]
     fn health_remembers_the_last_change() {
-        let health = Health::new("peer".to_owned());
+        let health = Health::new("peer".to_owned(), Waiting::default());
         health.up();
         assert!(!health.is_down());
         health.down("refused");
         health.down("refused");
         assert!(health.is_down());
+        assert_eq!(health.waiting().reason().as_deref(), Some("refused"));
         health.up();
         assert!(!health.is_down());
+        assert_eq!(health.waiting().reason(), None);
     }
 }

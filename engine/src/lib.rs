@@ -45,6 +45,7 @@ pub mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod waiting;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::CommitPoint;
@@ -59,3 +60,4 @@ pub use sink::{Emit, Epoch, Sink};
 pub use source::{Polled, Position, Rejected, Source, Split};
 pub use stream::StreamSpec;
 pub use time::{Timestamp, Watermark};
+pub use waiting::Waiting;

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::waiting::Waiting;
 
 /// Number of a commit of a shard, from 1; 0 stands for none.
 #[derive(
@@ -58,4 +59,8 @@ pub trait Sink: Send {
     async fn published(&mut self) -> Result<Epoch>;
     /// Puts out what is held back: at the end of a bounded job and at a graceful stop.
     async fn flush(&mut self) -> Result<()>;
+    /// Where it says why a call waits, while its client mends an outage by itself.
+    fn waiting(&self) -> Option<Waiting> {
+        None
+    }
 }

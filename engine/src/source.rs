@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::waiting::Waiting;
 
 /// A part of a source with an order of its own: a Kafka partition, a file, a socket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,4 +97,8 @@ pub trait Source: Send {
     /// Told `true` before a recovery reads rows again that were handed over before, and `false`
     /// after it: a source that paces itself does not in between.
     fn rereading(&mut self, _again: bool) {}
+    /// Where it says why `next` waits, while its client mends an outage by itself.
+    fn waiting(&self) -> Option<Waiting> {
+        None
+    }
 }

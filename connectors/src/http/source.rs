@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{Polled, Result, Split, StreamSpec};
+use engine::{Polled, Result, Split, StreamSpec, Waiting};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -57,9 +57,10 @@ impl Source {
 impl Fetch for Source {
     const NAMES: (&'static str, &'static str) = ("http", "asks for a URL");
 
-    fn start(&self, split: Split, next_offset: i64) -> Result<Feed> {
+    fn start(&self, split: Split, next_offset: i64, waiting: Waiting) -> Result<Feed> {
         let request = Request::new(&self.stream, &self.options)?;
-        let health = Health::new(format!("table {}, {}", self.stream.name, request.shown()));
+        let peer = format!("table {}, {}", self.stream.name, request.shown());
+        let health = Health::new(peer, waiting);
         let poll = Poll {
             interval: self
                 .options

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::{Error, ErrorKind, Result, StreamSpec};
+use engine::{Error, ErrorKind, Result, StreamSpec, Waiting};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -89,7 +89,7 @@ impl Context {
     pub(super) fn new(peer: String) -> Self {
         let (outage, refusal) = (Mutex::new(None), Mutex::new(None));
         Self {
-            health: Health::new(peer),
+            health: Health::new(peer, Waiting::default()),
             connected: AtomicBool::new(false),
             outage,
             refusal,
@@ -107,6 +107,11 @@ impl Context {
     /// Whether the brokers are known not to answer.
     pub(super) fn is_down(&self) -> bool {
         self.health.is_down()
+    }
+
+    /// Where an outage is told that the client mends by itself.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.health.waiting()
     }
 
     /// An error as the brokers' state explains it: a refusal is final, the rest is an outage.

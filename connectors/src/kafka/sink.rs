@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use engine::{Emit, Epoch, Error, Result, StreamSpec};
+use engine::{Emit, Epoch, Error, Result, StreamSpec, Waiting};
 use rdkafka::config::ClientConfig;
 
 use super::client::{self, Context};
@@ -173,5 +173,9 @@ impl engine::Sink for Sink {
             return Ok(());
         }
         self.with(Writer::wait).await
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        Some(self.settings.context.waiting())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use engine::{Error, Polled, Position, Result, Split, StreamSpec};
+use engine::{Error, Polled, Position, Result, Split, StreamSpec, Waiting};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -229,5 +229,9 @@ impl engine::Source for Source {
 
     fn repeatable(&self) -> bool {
         true
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        Some(self.settings.context.waiting())
     }
 }

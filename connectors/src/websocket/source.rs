@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::{Error, Polled, Result, Split, StreamSpec};
+use engine::{Error, Polled, Result, Split, StreamSpec, Waiting};
 use futures::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -51,7 +51,7 @@ impl Source {
 impl Fetch for Source {
     const NAMES: (&'static str, &'static str) = ("websocket", "listens to a socket");
 
-    fn start(&self, split: Split, next_offset: i64) -> Result<Feed> {
+    fn start(&self, split: Split, next_offset: i64, waiting: Waiting) -> Result<Feed> {
         let listener = Listener {
             table: self.stream.name.clone(),
             target: Target::new(&self.stream, &self.options)?,
@@ -64,6 +64,7 @@ impl Fetch for Source {
             collector: Collector::new(split, format::decoder(&self.stream)?, next_offset),
             backoff: Backoff::new(Duration::from_millis(200), LONGEST_PAUSE),
             unmatched: 0,
+            waiting,
         };
         Ok(Feed::start(|sender| listener.run(sender)))
     }
@@ -83,6 +84,7 @@ struct Listener {
     backoff: Backoff,
     /// Frames left out because they had nothing at the pointer.
     unmatched: u64,
+    waiting: Waiting,
 }
 
 /// Why a connection is over.
@@ -99,6 +101,7 @@ impl Listener {
         loop {
             let reason = match self.target.connect().await {
                 Ok(socket) => {
+                    self.waiting.clear();
                     tracing::info!(table = self.table, url = self.target.shown(), "connected");
                     match self.listen(socket, &sender).await {
                         Ok(Ended::Unwanted) => return,
@@ -109,6 +112,7 @@ impl Listener {
                 Err(Refusal::Later(reason)) => reason,
                 Err(Refusal::Final(error)) => return give_up(error, &sender).await,
             };
+            self.waiting.set(&reason);
             let wait = self.backoff.wait();
             tracing::warn!(
                 table = self.table,

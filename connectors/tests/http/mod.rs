@@ -158,6 +158,13 @@ async fn overload_and_failure_are_waited_out() {
         server.between(2, 3) >= server.between(1, 2) / 2,
         "pauses do not grow"
     );
+    assert_eq!(source.waiting().unwrap().reason(), None);
+    let server = Server::start(|_| answer(500, "oops")).await;
+    let mut source = open(&server.table()).unwrap();
+    let waiting = tokio::time::timeout(Duration::from_millis(400), source.next()).await;
+    assert!(waiting.is_err(), "a failure is waited out: {waiting:?}");
+    let reason = source.waiting().unwrap().reason().unwrap();
+    assert!(reason.contains("500"), "{reason}");
 }
 
 #[tokio::test]

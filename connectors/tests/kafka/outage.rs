@@ -1,6 +1,6 @@
 //! The broker goes and comes back: both sides wait and go on, nothing is lost or repeated.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connectors::testing::Broker;
 use engine::Epoch;
@@ -26,6 +26,8 @@ async fn an_outage_is_waited_for() {
             .eq(10..20)
     );
 
+    let told = [source.waiting().unwrap(), sink.waiting().unwrap()];
+    assert!(told.iter().all(|waiting| waiting.reason().is_none()));
     broker.stop().unwrap();
     let batch = [rows(&["A"; 10], 20)];
     let waiting = tokio::spawn(async move {
@@ -41,6 +43,12 @@ async fn an_outage_is_waited_for() {
         !waiting.is_finished(),
         "an epoch counts only once it is acknowledged"
     );
+
+    let since = Instant::now();
+    while let Some(silent) = told.iter().position(|waiting| waiting.reason().is_none()) {
+        assert!(since.elapsed() < WITHIN, "{silent} does not say why");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
     broker.start().unwrap();
     let (mut sink, published) = tokio::time::timeout(WITHIN, waiting)
@@ -68,4 +76,6 @@ async fn an_outage_is_waited_for() {
             .len(),
         40
     );
+    let reasons = told.map(|waiting| waiting.reason());
+    assert_eq!(reasons, [None, None]);
 }

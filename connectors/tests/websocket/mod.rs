@@ -181,6 +181,8 @@ async fn a_refused_handshake_ends_it_and_an_absent_server_does_not() {
         waiting.is_err(),
         "an absent server is waited for: {waiting:?}"
     );
+    let reason = absent.waiting().unwrap().reason().unwrap();
+    assert!(!reason.is_empty() && !reason.contains("secret"), "{reason}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Job {
     /// The figures as they are now.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status.lock().clone()
+        self.status.read()
     }
 
     /// Asks the job to stop after a last commit and a snapshot; `wait` tells when it has. What

@@ -77,6 +77,7 @@ impl Replay {
             let (sender, receiver) = mpsc::channel(AHEAD);
             sink.published().await?;
             let name = &self.graph.targets[output].stream.name;
+            status.watch(name, sink.waiting());
             let sink = SinkLoop {
                 output,
                 sink,

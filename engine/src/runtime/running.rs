@@ -75,6 +75,7 @@ impl Running {
         };
         for (table, (source, recorded)) in bindings.sources.into_iter().zip(recorded).enumerate() {
             let name = &self.spec.graph.inputs[table].stream.name;
+            self.status.watch(name, source.waiting());
             inputs.kept.push(recorded || !source.repeatable());
             if !source.repeatable() {
                 inputs.once.push(name.clone());
@@ -302,6 +303,7 @@ impl Running {
             };
             // Late and dead rows, and recordings, wait for the commit whatever their sink says.
             let at_once = output < numbers.targets && sink.emit() == Emit::Now;
+            self.status.watch(&name, sink.waiting());
             let mut sink = SinkLoop {
                 output,
                 sink,

@@ -8,6 +8,7 @@ use super::shard::{Shard, StepCounts};
 use crate::intake::Counts;
 use crate::sink::Epoch;
 use crate::time::Watermark;
+use crate::waiting::{Waiting, Watched};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,16 +76,41 @@ pub struct Status {
 
 /// A status shared by the loops of a job.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SharedStatus(Arc<Mutex<Status>>);
+pub(super) struct SharedStatus {
+    status: Arc<Mutex<Status>>,
+    /// Who may wait inside its own client, by name.
+    watched: Arc<Mutex<Vec<(String, Watched)>>>,
+}
 
 impl SharedStatus {
     pub(super) fn new(status: Status) -> Self {
-        Self(Arc::new(Mutex::new(status)))
+        Self {
+            status: Arc::new(Mutex::new(status)),
+            watched: Arc::default(),
+        }
     }
 
     /// Held only to read or set fields, never across an await.
     pub(super) fn lock(&self) -> MutexGuard<'_, Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows what a source or a sink waits for inside its own client.
+    pub(super) fn watch(&self, name: &str, waiting: Option<Waiting>) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.extend(waiting.map(|waiting| (name.to_owned(), Watched::new(&waiting))));
+    }
+
+    /// A copy, with what is waited for at the moment.
+    pub(super) fn read(&self) -> Status {
+        let mut status = self.lock().clone();
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, watched) in watched.iter() {
+            if let Some(reason) = watched.reason() {
+                status.waiting.entry(name.clone()).or_insert(reason);
+            }
+        }
+        status
     }
 
     /// Takes over what a shard counts.

@@ -1,9 +1,11 @@
 //! Starts over what an earlier one left: with other tables, other digests, moved outputs, or a
-//! source that has forgotten.
+//! source that has forgotten; and what the status then tells.
 
 use super::*;
 use crate::error::Result;
 use crate::sink::{Emit, Epoch};
+use crate::source::{Polled, Position, Source, Split};
+use crate::waiting::Waiting;
 
 async fn run_until_committed(job: &Job, epochs: u64) {
     while job.status().committed.0 < epochs {
@@ -183,4 +185,60 @@ fn what_was_committed_of_a_source_that_forgets_is_kept() {
         counts.accepted - status.tables[0].rejected
     );
     assert_eq!(digest_of(&world.out.rows()), status.digests.unwrap()[0]);
+}
+
+/// Never has a row, and says why.
+#[derive(Default)]
+struct SilentSource(Waiting);
+
+#[async_trait::async_trait]
+impl Source for SilentSource {
+    async fn splits(&mut self) -> Result<Vec<Split>> {
+        Ok(vec![Split::new("p0")])
+    }
+
+    async fn seek(&mut self, _: &Position) -> Result<()> {
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Polled>> {
+        self.0.set("its client connects again");
+        std::future::pending().await
+    }
+
+    fn repeatable(&self) -> bool {
+        true
+    }
+
+    fn waiting(&self) -> Option<Waiting> {
+        Some(self.0.clone())
+    }
+}
+
+#[test]
+fn what_a_source_waits_for_inside_its_client_is_in_the_status() {
+    let world = World::new();
+    let bindings = Bindings {
+        sources: vec![Box::new(SilentSource::default())],
+        targets: vec![world.out.sink()],
+        late: vec![world.late.sink()],
+        dead: vec![world.dead.sink()],
+        recorders: vec![None],
+    };
+    runtime().block_on(async {
+        let interval = Duration::from_millis(5);
+        let mut job = world.start_by(interval, bindings, rows_between(1));
+        let reason = || job.status().waiting.remove("trades");
+        let told = async {
+            while reason().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(30), told).await;
+        told.expect("the status must tell");
+        assert_eq!(reason().as_deref(), Some("its client connects again"));
+        job.stop();
+        job.wait().await.unwrap();
+        assert!(job.status().waiting.is_empty());
+    });
 }
