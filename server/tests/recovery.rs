@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Place, digests};
 
@@ -164,6 +164,27 @@ INSERT INTO small SELECT symbol, CAST(volume AS TINYINT) FROM trades;
     let out = figure(&ran.err, "out  small: ", " rows\n");
     assert_eq!(out + rejected, 6_000, "{}", ran.err);
     assert_eq!(place.value("SELECT count(*) FROM 'small'"), out.to_string());
+}
+
+#[test]
+fn rows_that_are_read_again_do_not_wait_for_their_time() {
+    let place = Place::new();
+    // Without a recording the rows of a simulated market are read again from the source.
+    let job = JOB.replace(", 'archive' = 'recording'", "");
+    place.write("job.sql", &job.replace("'15000'", "'100'"));
+    let since = Instant::now();
+    let mut running = place.start(&["run", "job.sql"], "first");
+    let long = Duration::from_secs(8);
+    running.wait_until("the job has run for long", |_| {
+        since.elapsed() > long && epoch(&place) > 20
+    });
+    running.kill();
+    let before = epoch(&place);
+    let since = Instant::now();
+    let mut again = place.start(&["run", "job.sql"], "again");
+    again.wait_until("the job goes on", |_| epoch(&place) > before);
+    let took = since.elapsed();
+    assert!(took < long / 2, "{took:?} to recover what came in {long:?}");
 }
 
 #[test]
