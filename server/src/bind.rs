@@ -34,7 +34,7 @@ pub(crate) fn live(graph: &Graph, owner: &Owner, tables: &Path) -> Result<Bindin
 /// Lets the folders of Parquet that a job writes be queried from its start.
 pub(crate) fn declare(graph: &Graph) -> Result<()> {
     let streams = graph.targets.iter().map(|target| &target.stream);
-    let mut local = streams.filter(|stream| stream.connector == "parquet");
+    let mut local = streams.filter(|stream| stream.connector == parquet::NAME);
     local.try_for_each(parquet::declare_table)
 }
 

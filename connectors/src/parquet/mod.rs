@@ -149,8 +149,7 @@ pub fn declare(folder: &Path, schema: &Schema) -> Result<()> {
 
 /// Declares a table that is written to the folder that its options name.
 pub fn declare_table(stream: &StreamSpec) -> Result<()> {
-    let options: SinkOptions = options::parse(stream)?;
-    declare(&local(stream, &options.path)?, &stream.schema)
+    declare(&written_to(stream)?, &stream.schema)
 }
 
 /// A path on this machine.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{self, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use connectors::{Owner, options};
 use engine::graph::Input;
@@ -13,6 +13,7 @@ use engine::{Error, ErrorKind, Graph, Result, Sink};
 
 use crate::cli::{self, End};
 use crate::exit::Failure;
+use crate::places::real;
 use crate::progress::{EVERY, Progress};
 use crate::recordings::{self, Opened};
 use crate::script::{self, Text};
@@ -89,8 +90,8 @@ fn unread(error: Error) -> Failure {
 
 /// Refuses to write into what is read: the rows would be taken for rows of the recording.
 fn apart(output: &Path, sources: &[PathBuf]) -> Result<()> {
-    let output_at = settled(output);
-    let inside = |source: &&PathBuf| source.is_dir() && output_at.starts_with(settled(source));
+    let output_at = real(output);
+    let inside = |source: &&PathBuf| source.is_dir() && output_at.starts_with(real(source));
     match sources.iter().find(inside) {
         None => Ok(()),
         Some(source) => Err(Error::invalid(format!(
@@ -99,17 +100,6 @@ fn apart(output: &Path, sources: &[PathBuf]) -> Result<()> {
             source.display()
         ))),
     }
-}
-
-/// A path without links, of which the end need not exist.
-fn settled(path: &Path) -> PathBuf {
-    let path = path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for there in path.ancestors() {
-        if let (Ok(real), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
-            return real.components().chain(rest.components()).collect();
-        }
-    }
-    path
 }
 
 /// The path of every table that is read, in the graph's order.

@@ -128,9 +128,7 @@ impl Plan {
 
 /// The least and the highest instant of a file, where its statistics say.
 pub(super) fn range(path: &Path, column: &str) -> Result<Option<(i64, i64)>> {
-    let file = File::open(path).map_err(|e| files::unreadable(path, e))?;
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-        .map_err(|e| damaged(path, e))?;
+    let metadata = super::footer(path)?;
     let (least, most) = bounds(path, metadata.schema(), &metadata, column)?;
     let least = least.into_iter().collect::<Option<Vec<i64>>>();
     let most = most.into_iter().collect::<Option<Vec<i64>>>();
