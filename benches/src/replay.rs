@@ -86,6 +86,7 @@ impl Bench<'_> {
     fn reader(&self, graph: &Graph) -> Result<Ordered> {
         let request = Request {
             schema: recording::schema(&graph.inputs[0].stream.source_schema()),
+            required: vec![],
             order_by: ARRIVED_AT.to_owned(),
             from: None,
             to: None,

@@ -31,6 +31,13 @@ pub(crate) fn live(graph: &Graph, owner: &Owner, tables: &Path) -> Result<Bindin
     })
 }
 
+/// Lets the folders of Parquet that a job writes be queried from its start.
+pub(crate) fn declare(graph: &Graph) -> Result<()> {
+    let streams = graph.targets.iter().map(|target| &target.stream);
+    let mut local = streams.filter(|stream| stream.connector == parquet::NAME);
+    local.try_for_each(parquet::declare_table)
+}
+
 fn sources(graph: &Graph) -> Result<Vec<Box<dyn Source>>> {
     let source = |input: &Input| connectors::find(&input.stream.connector)?.source(&input.stream);
     graph.inputs.iter().map(source).collect()
@@ -67,20 +74,18 @@ fn dead(input: &Input, owner: &Owner, tables: &Path) -> Result<Box<dyn Sink>> {
     system(&name, &dead::dead_schema(), tables, owner)
 }
 
-/// A table of the data folder, which can be queried before it has a row.
 fn system(name: &str, schema: &SchemaRef, tables: &Path, owner: &Owner) -> Result<Box<dyn Sink>> {
-    let path = tables.join(name);
-    parquet::declare(&path, schema)?;
-    folder(name, schema, &path, owner)
+    folder(name, schema, &tables.join(name), owner)
 }
 
-/// A table of Parquet files in a folder.
+/// A table of Parquet files in a folder, which can be queried before it has a row.
 pub(crate) fn folder(
     name: &str,
     schema: &SchemaRef,
     path: &Path,
     owner: &Owner,
 ) -> Result<Box<dyn Sink>> {
+    parquet::declare(path, schema)?;
     let options = [
         ("path", path.to_string_lossy().into_owned()),
         ("rolling.interval", ROLLING.to_owned()),

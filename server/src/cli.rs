@@ -78,7 +78,10 @@ pub(crate) struct Run {
 #[command(after_help = format!(
     "Examples:\n  millstream query \"SELECT symbol, rsi(close, 14) OVER (PARTITION BY symbol ORDER \
      BY ts) FROM 'bars.parquet'\"\n  millstream query 'SELECT reason, count(*) FROM \"trades$dead\" \
-     GROUP BY reason' --data data/vwap\n\n{CODES}"
+     GROUP BY reason' --data data/vwap\n  millstream query \"SELECT count(*) FROM \
+     'data/demo/recording/trades' WHERE _kind = 0\"\n\n\
+     A recording holds more than its table's rows: those with _kind = 0 are the rows, the others \
+     are marks of time and records that could not be read.\n{CODES}"
 ))]
 pub(crate) struct Query {
     /// The query

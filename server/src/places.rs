@@ -127,7 +127,7 @@ pub(crate) fn behind_their_time(graph: &Graph) -> Vec<String> {
 }
 
 /// The path without detours: absolute, links followed as far as it is there.
-fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut plain = PathBuf::new();
     for part in absolute.components() {

@@ -1,15 +1,15 @@
 //! What a replay reads: recordings in the order of arrival, other Parquet in the order of event
 //! time.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch, TimestampNanosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use async_trait::async_trait;
-use connectors::parquet::read::{Ordered, Request};
+use connectors::parquet::read::{self, Ordered, Request};
 use connectors::parquet::recorder;
 use engine::graph::Input;
 use engine::intake::recording::{self, Reader};
@@ -17,7 +17,6 @@ use engine::intake::{Arrival, Records};
 use engine::stream::ARRIVED_AT;
 use engine::time::TIMESTAMP;
 use engine::{Error, Result, Split};
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 /// The only split of files that were never received.
 const SPLIT: &str = "0";
@@ -43,27 +42,61 @@ pub(crate) fn open(
     let path = resolve(path, &input.stream.name)?;
     let request = |schema: &SchemaRef, order_by: &str| Request {
         schema: Arc::clone(schema),
+        required: required(&input.stream.schema),
         order_by: order_by.to_owned(),
         from,
         to,
     };
     let source = input.stream.source_schema();
     let recorded = is_recording(&path)?;
-    let (reader, rows): (Box<dyn Reader>, u64) = if recorded {
-        let ordered = Ordered::open(&path, &request(&recording::schema(&source), ARRIVED_AT))?;
-        let rows = ordered.rows();
-        (Box::new(ordered), rows)
+    let (ordered, time) = if recorded {
+        let schema = recording::schema(&source);
+        (Ordered::open(&path, &request(&schema, ARRIVED_AT))?, None)
     } else {
         let (name, column) = event_time(input, &source)?;
         let ordered = Ordered::open(&path, &request(&source, &name))?;
-        let rows = ordered.rows();
-        (Box::new(Foreign::new(ordered, &source, column)), rows)
+        (ordered, Some(column))
+    };
+    let rows = ordered.rows();
+    if rows == 0
+        && (from.is_some() || to.is_some())
+        && let Some((first, last)) = ordered.span()
+    {
+        return Err(outside(&path, first, last));
+    }
+    let reader: Box<dyn Reader> = match time {
+        None => Box::new(ordered),
+        Some(column) => Box::new(Foreign::new(ordered, &source, column)),
     };
     Ok(Opened {
         reader,
         rows,
         recorded,
     })
+}
+
+/// The columns that a file must have.
+fn required(table: &SchemaRef) -> Vec<String> {
+    let fields = table.fields().iter().filter(|field| !field.is_nullable());
+    fields.map(|field| field.name().clone()).collect()
+}
+
+/// The error of bounds that leave out everything.
+fn outside(path: &Path, first: i64, last: i64) -> Error {
+    let told = |at: i64| {
+        let array = TimestampNanosecondArray::from_value(at, 1).with_timezone("UTC");
+        let told = cast(&array, &DataType::Utf8);
+        told.map_or_else(
+            |_| at.to_string(),
+            |told| told.as_string::<i32>().value(0).to_owned(),
+        )
+    };
+    Error::invalid(format!(
+        "no row of '{}' is within --from and --to: its rows are from {} to {}",
+        path.display(),
+        told(first),
+        told(last)
+    ))
 }
 
 /// The column that files are read in the order of.
@@ -95,7 +128,10 @@ fn resolve(path: &Path, table: &str) -> Result<PathBuf> {
     };
     let entries = fs::read_dir(&path).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut jobs: Vec<String> = names.filter(|name| name.starts_with("job=")).collect();
+    // A job that was killed before its first roll left an empty folder.
+    let recorded =
+        |name: &String| name.starts_with("job=") && first_file(&path.join(name)).is_some();
+    let mut jobs: Vec<String> = names.filter(recorded).collect();
     jobs.sort();
     if jobs.len() > 1 {
         return Err(Error::invalid(format!(
@@ -117,14 +153,8 @@ fn is_recording(path: &Path) -> Result<bool> {
     let Some(file) = first_file(&root) else {
         return Ok(false);
     };
-    let unreadable = || format!("'{}' cannot be read as Parquet", file.display());
-    let opened = File::open(&file).map_err(|e| Error::not_found(unreadable()).caused_by(e))?;
-    let metadata = ArrowReaderMetadata::load(
-        &opened,
-        parquet::arrow::arrow_reader::ArrowReaderOptions::default(),
-    )
-    .map_err(|e| Error::corrupt(unreadable()).caused_by(e))?;
-    let has = |name: &str| metadata.schema().index_of(name).is_ok();
+    let schema = read::columns(&file)?;
+    let has = |name: &str| schema.index_of(name).is_ok();
     Ok(has(ARRIVED_AT) && has("_kind"))
 }
 
@@ -176,10 +206,7 @@ impl Reader for Foreign {
         let Some(rows) = self.rows.next_batch()? else {
             return Ok(None);
         };
-        let times = cast(
-            &cast(rows.column(self.time), &TIMESTAMP)?,
-            &arrow::datatypes::DataType::Int64,
-        )?;
+        let times = cast(&cast(rows.column(self.time), &TIMESTAMP)?, &DataType::Int64)?;
         let times = times.as_primitive::<Int64Type>();
         let mut arrived_at = Vec::with_capacity(times.len());
         for time in times {

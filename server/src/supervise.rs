@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use connectors::stdout;
 use engine::runtime::{Job, Status};
-use engine::{Error, Result};
+use engine::{Epoch, Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::exit::Failure;
 use crate::terminal;
+
+/// What a replay has committed, always, and a job at its very beginning.
+const NONE: Epoch = Epoch(0);
 
 /// Ctrl-C and SIGTERM.
 struct Signals {
@@ -106,11 +109,16 @@ pub(crate) async fn supervise(
             }
             Event::Asked => match stopping.ask() {
                 Meaning::Leave => {
-                    let message = "stopped at once: the next start repeats what was not committed";
-                    return Err(Failure::failed(message));
+                    return Err(Failure::failed(match job.status().committed {
+                        NONE => "stopped at once",
+                        _ => "stopped at once: the next start repeats what was not committed",
+                    }));
                 }
                 meaning => {
-                    terminal::say("stopping after a last commit; once more to stop at once");
+                    terminal::say(match job.status().committed {
+                        NONE => "stopping; once more to stop at once",
+                        _ => "stopping after a last commit; once more to stop at once",
+                    });
                     if meaning == Meaning::Stop {
                         job.stop();
                     }

@@ -7,5 +7,6 @@ mod floors;
 mod kafka;
 mod pipes;
 mod recovery;
+mod replay;
 mod scripts;
 mod support;

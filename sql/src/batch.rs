@@ -3,19 +3,21 @@
 //! `FROM 'bars.parquet'` reads a file, a folder or a glob; system tables are folders of Parquet
 //! given by name.
 
-use std::collections::BTreeMap;
+mod files;
+
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, SchemaError, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::options::{
     CsvReadOptions, JsonReadOptions, ParquetReadOptions, ReadOptions,
 };
-use datafusion::datasource::listing::{ListingOptions, ListingTableUrl};
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
@@ -239,54 +241,45 @@ impl Batch {
         {
             return Ok(());
         }
-        let extension = extension(name, path)?;
+        let found = files::find(name, path)?;
         let (config, tables) = (
             self.context.copied_config(),
             self.context.copied_table_options(),
         );
-        let options = match extension.as_str() {
+        let options = match found.extension.as_str() {
             "parquet" => ParquetReadOptions::default().to_listing_options(&config, tables),
             "csv" => CsvReadOptions::default().to_listing_options(&config, tables),
             other => JsonReadOptions::default()
                 .file_extension(other)
                 .to_listing_options(&config, tables),
         };
-        let mut url = path.to_string_lossy().into_owned();
-        if path.is_dir() && !url.ends_with('/') {
-            url.push('/');
+        let mut urls = vec![];
+        for path in &found.paths {
+            let folder = if path.is_dir() { "/" } else { "" };
+            let url = format!("{}{folder}", path.to_string_lossy().trim_end_matches('/'));
+            urls.push(ListingTableUrl::parse(url).map_err(failed)?);
         }
-        let options = if path.is_dir() {
-            self.partitioned(options, &url).await?
-        } else {
+        let state = self.context.state();
+        let mut schemas = vec![];
+        for url in &urls {
+            let schema = options.infer_schema(&state, url).await.map_err(failed)?;
+            schemas.push(Schema::clone(&schema).with_metadata(HashMap::new()));
+        }
+        let schema = Schema::try_merge(schemas).map_err(|error| failed(error.into()))?;
+        // Folders named `key=value` are columns, unless the files hold columns of that name.
+        let held = |key: &String| schema.field_with_name(key).is_ok();
+        let options = if found.keys.iter().any(held) {
             options
+        } else {
+            let columns = found.keys.into_iter().map(|key| (key, DataType::Utf8));
+            options.with_table_partition_cols(columns.collect())
         };
-        let table = self
-            .context
-            .register_listing_table(reference, &url, options, None, None);
-        table.await.map_err(failed)
-    }
-
-    /// Folders named `key=value` are columns, unless the files hold columns of that name.
-    async fn partitioned(
-        &self,
-        options: ListingOptions,
-        url: &str,
-    ) -> Result<ListingOptions, Error> {
-        let failed = |error: DataFusionError| explain(&error, Span::empty());
-        let (state, url) = (
-            self.context.state(),
-            ListingTableUrl::parse(url).map_err(failed)?,
-        );
-        let keys = options
-            .infer_partitions(&state, &url)
-            .await
-            .map_err(failed)?;
-        let schema = options.infer_schema(&state, &url).await.map_err(failed)?;
-        if keys.iter().any(|key| schema.field_with_name(key).is_ok()) {
-            return Ok(options);
-        }
-        let columns = keys.into_iter().map(|key| (key, DataType::Utf8)).collect();
-        Ok(options.with_table_partition_cols(columns))
+        let config = ListingTableConfig::new_with_multi_paths(urls)
+            .with_listing_options(options)
+            .with_schema(Arc::new(schema));
+        let table = ListingTable::try_new(config).map_err(failed)?;
+        let registered = self.context.register_table(reference, Arc::new(table));
+        registered.map(drop).map_err(failed)
     }
 }
 
@@ -311,55 +304,6 @@ impl VisitorMut for Visible {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// What a path holds, by the name of the file, or of the first file in the folder.
-fn extension(name: &str, path: &Path) -> Result<String, Error> {
-    let glob = path.to_string_lossy().contains(['*', '?', '[']);
-    if !glob && !path.exists() {
-        let message = format!("no file or folder is called '{}'", path.display());
-        let error = Error {
-            kind: ErrorKind::NotFound,
-            ..Error::invalid(message, Span::empty())
-        };
-        let system = name.contains('$');
-        return Err(if system {
-            error.hint("the table has no rows yet")
-        } else {
-            error
-        });
-    }
-    let known = |path: &Path| {
-        let extension = path.extension()?.to_str()?.to_lowercase();
-        ["parquet", "csv", "json", "jsonl", "ndjson"]
-            .contains(&extension.as_str())
-            .then_some(extension)
-    };
-    let found = if path.is_dir() {
-        first_file(path, &known)
-    } else {
-        known(path)
-    };
-    found.ok_or_else(|| {
-        let message = format!("'{}' holds nothing that can be read", path.display());
-        Error::invalid(message, Span::empty()).hint("files end in .parquet, .csv or .json")
-    })
-}
-
-/// What `known` says of the first file that it knows, by name, depth first.
-fn first_file(folder: &Path, known: &impl Fn(&Path) -> Option<String>) -> Option<String> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    paths.sort();
-    paths.iter().find_map(|path| {
-        if path.is_dir() {
-            first_file(path, known)
-        } else {
-            known(path)
-        }
-    })
 }
 
 /// DataFusion's error in our form, with its place where it tells one.

@@ -1,6 +1,7 @@
 //! `'connector' = 'parquet'`: folders of Parquet files, written epoch by epoch, read as a table,
 //! and read in order for replays.
 
+mod checksum;
 mod days;
 mod files;
 mod layout;
@@ -146,6 +147,11 @@ pub fn declare(folder: &Path, schema: &Schema) -> Result<()> {
     std::fs::rename(file, &path).map_err(|e| layout::unwritable(&path, e))
 }
 
+/// Declares a table that is written to the folder that its options name.
+pub fn declare_table(stream: &StreamSpec) -> Result<()> {
+    declare(&written_to(stream)?, &stream.schema)
+}
+
 /// A path on this machine.
 fn local(stream: &StreamSpec, path: &str) -> Result<PathBuf> {
     if path.trim().is_empty() {
@@ -165,7 +171,8 @@ fn local(stream: &StreamSpec, path: &str) -> Result<PathBuf> {
 /// The error of a file that is not what it should be.
 fn damaged(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::corrupt(format!(
-        "file '{}' cannot be read as Parquet",
+        "file '{}' is damaged or no Parquet; put a copy in its place, or move it away to go without \
+         its rows",
         path.display()
     ))
     .caused_by(error)

@@ -40,11 +40,7 @@ impl Projection {
                     )));
                 }
             } else if !field.is_nullable() {
-                return Err(Error::invalid(format!(
-                    "file '{}' has no column '{}', which the table declares NOT NULL",
-                    path.display(),
-                    field.name()
-                )));
+                return Err(lacking(path, field.name()));
             }
             found.push(place);
         }
@@ -98,6 +94,14 @@ impl Projection {
             &options,
         )?)
     }
+}
+
+/// The error of a file without a column that no row can go without.
+pub(super) fn lacking(path: &Path, column: &str) -> Error {
+    Error::invalid(format!(
+        "file '{}' has no column '{column}', which the table declares NOT NULL",
+        path.display()
+    ))
 }
 
 /// Whether every value of one type is one of the other (instants that 64 bits of nanoseconds

@@ -2,6 +2,7 @@
 
 mod cursor;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -10,15 +11,34 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use engine::intake::recording::Reader;
 use engine::{Error, Result};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
-use super::{files, source::BATCH};
+use super::checksum::Extent;
+use super::{checksum, damaged, files, source::BATCH};
 use cursor::{Cursor, Plan};
+
+/// The columns of a file.
+pub fn columns(path: &Path) -> Result<SchemaRef> {
+    Ok(SchemaRef::clone(footer(path)?.schema()))
+}
+
+/// What a file says about itself, once that is known to be what was written.
+fn footer(path: &Path) -> Result<ArrowReaderMetadata> {
+    let file = File::open(path).map_err(|e| files::unreadable(path, e))?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
+        .map_err(|e| damaged(path, e))?;
+    let about = metadata.metadata().file_metadata();
+    checksum::verify(path, about, Extent::Footer)?;
+    Ok(metadata)
+}
 
 /// What to read.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The columns to hand over, found by name; a nullable one that a file lacks is NULL.
     pub schema: SchemaRef,
+    /// Columns that every file must have: those that the table declares NOT NULL.
+    pub required: Vec<String>,
     /// The TIMESTAMP column to sort by: `_arrived_at` or the event time. A row where it is NULL
     /// stays behind the row before it.
     pub order_by: String,
@@ -56,11 +76,13 @@ pub fn behind_its_time(
 ///
 /// A file is opened when the order comes to it and dropped when it is through, so recordings
 /// that follow one another are never open at once. A file that is not sorted is sorted in
-/// memory.
+/// memory. A file of ours whose bytes are not those that were written is an error before any of
+/// its rows.
 #[derive(Debug)]
 pub struct Ordered {
     schema: SchemaRef,
     rows: u64,
+    span: Option<(i64, i64)>,
     /// By the least instant they may hold, the latest first.
     waiting: Vec<Plan>,
     open: Vec<Cursor>,
@@ -77,8 +99,9 @@ impl Ordered {
         }
         let mut waiting = vec![];
         let mut rows = 0;
+        let mut span = None;
         for (number, found) in files::find(path)?.into_iter().enumerate() {
-            if let Some(plan) = Plan::new(number, found.path, request)? {
+            if let Some(plan) = Plan::new(number, found.path, request, &mut span)? {
                 rows += plan.rows;
                 waiting.push(plan);
             }
@@ -87,9 +110,17 @@ impl Ordered {
         Ok(Self {
             schema: SchemaRef::clone(&request.schema),
             rows,
+            span,
             waiting,
             open: vec![],
         })
+    }
+
+    /// The first and the last instant of all rows, also of those out of bounds, in nanoseconds;
+    /// `None` where there is no row, or no file says.
+    #[must_use]
+    pub fn span(&self) -> Option<(i64, i64)> {
+        self.span
     }
 
     /// How many rows the row groups within the bounds hold: what progress is measured by. At

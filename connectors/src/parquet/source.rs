@@ -11,6 +11,7 @@ use engine::source::END;
 use engine::{Error, Polled, Position, Result, Source, Split, StreamSpec};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use super::checksum::{self, Extent};
 use super::files::{self, Found};
 use super::projection::Projection;
 use super::{SourceOptions, damaged, local};
@@ -175,6 +176,7 @@ fn read_to_end(split: Split, stream: &StreamSpec) -> Polled {
 fn open(path: &Path, begin: i64, stream: &StreamSpec) -> Result<Open> {
     let file = File::open(path).map_err(|e| files::unreadable(path, e))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, e))?;
+    checksum::verify(path, builder.metadata().file_metadata(), Extent::Whole)?;
     let output: SchemaRef = stream.source_schema();
     let projection = Projection::new(path, builder.schema(), &stream.schema, &output)?;
     // Whole row groups before the first row are not even opened.

@@ -14,6 +14,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::Compression;
+use super::checksum::{self, Hashed};
 use super::layout::unwritable;
 
 /// Rows of a row group.
@@ -44,7 +45,8 @@ pub(super) fn properties(
         Compression::None => Codec::UNCOMPRESSED,
     };
     let mut builder = WriterProperties::builder()
-        .set_created_by("millstream".to_owned())
+        .set_created_by(checksum::CREATED_BY.to_owned())
+        .set_key_value_metadata(Some(vec![checksum::placeholder()]))
         .set_compression(codec)
         .set_statistics_enabled(match statistics {
             Statistics::All => EnabledStatistics::Chunk,
@@ -77,7 +79,7 @@ pub(super) fn properties(
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
-    writer: Option<ArrowWriter<File>>,
+    writer: Option<ArrowWriter<Hashed>>,
 }
 
 impl Writer {
@@ -98,6 +100,7 @@ impl Writer {
             )),
             _ => unwritable(&path, error),
         })?;
+        let file = Hashed::new(file);
         let writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties.clone()));
         let writer = writer.map_err(|e| failed(&path, e))?;
         Ok(Self {
@@ -115,7 +118,8 @@ impl Writer {
 
     /// About how large the file would be if it ended now.
     pub(super) fn bytes(&self) -> u64 {
-        let bytes = |writer: &ArrowWriter<File>| writer.bytes_written() + writer.in_progress_size();
+        let bytes =
+            |writer: &ArrowWriter<Hashed>| writer.bytes_written() + writer.in_progress_size();
         self.writer
             .as_ref()
             .map_or(0, |writer| bytes(writer) as u64)
@@ -124,7 +128,8 @@ impl Writer {
     /// Completes the file and makes it durable under its temporary name.
     pub(super) fn finish(mut self) -> Result<PathBuf> {
         if let Some(writer) = self.writer.take() {
-            let file = writer.into_inner().and_then(|file| Ok(file.sync_all()?));
+            let file = writer.into_inner();
+            let file = file.and_then(|file| Ok(file.seal()?.sync_all()?));
             if let Err(error) = file {
                 let failure = failed(&self.path, error);
                 remove(&self.path);

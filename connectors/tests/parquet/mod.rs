@@ -4,6 +4,7 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod checksum;
 mod rolls;
 
 use std::fs::{self, File};
@@ -279,6 +280,7 @@ async fn damaged_and_absent_files_are_named() {
 fn request(order_by: &str) -> Request {
     Request {
         schema: Arc::new(Schema::new(trade_fields())),
+        required: vec![],
         order_by: order_by.to_owned(),
         from: None,
         to: None,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{AsArray, RecordBatch};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -282,6 +283,7 @@ impl ReplayLoop {
         self.last = arrival.last_at();
         self.shard.arrive(arrival)?;
         let emitted = self.shard.take_emitted();
+        self.tell_dead(&emitted.dead);
         self.epoch = self.epoch.next();
         let epoch = self.epoch;
         for (number, (batches, sink)) in emitted.targets.into_iter().zip(&self.targets).enumerate()
@@ -301,5 +303,21 @@ impl ReplayLoop {
         }
         self.status.tell(&self.shard);
         Ok(())
+    }
+
+    /// Dead rows go nowhere in a replay, so that the first one's reason is told.
+    fn tell_dead(&self, dead: &[(usize, RecordBatch)]) {
+        for (table, rows) in dead.iter().filter(|(_, rows)| rows.num_rows() > 0) {
+            let text = |name| {
+                let column = rows.column_by_name(name)?.as_string_opt::<i32>()?;
+                Some(column.value(0).to_owned())
+            };
+            if let Some(table) = self.status.lock().tables.get_mut(*table)
+                && table.first_dead.is_none()
+                && let (Some(stage), Some(reason)) = (text("stage"), text("reason"))
+            {
+                table.first_dead = Some(format!("{stage}: {reason}"));
+            }
+        }
     }
 }

@@ -36,6 +36,8 @@ pub struct TableStatus {
     /// Rows that were accepted, or came of accepted ones, and were given up by a step of the
     /// graph. `<table>$dead` holds them besides those that `counts` has as dead or future.
     pub rejected: u64,
+    /// Who gave up the first dead row of a replay, and why; other jobs keep their dead rows.
+    pub first_dead: Option<String>,
     /// How far it is complete.
     pub watermark: Option<Watermark>,
 }

@@ -1,5 +1,6 @@
 //! `millstream demo`: a simulated market live, its recording replayed, and both compared.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::runtime::status::State;
 use engine::runtime::{Backlog, Bindings, Job, JobSpec, Replay, Speed, Status};
 use engine::{Error, Graph, SystemClock};
 use sql::catalog::Overrides;
@@ -20,6 +22,8 @@ use crate::supervise::supervise;
 use crate::{bind, cli, figures, recordings, report, terminal};
 
 const SCRIPT: &str = include_str!("../../../sql/examples/demo.sql");
+/// Where it is in the repository.
+const SCRIPT_FILE: &str = "sql/examples/demo.sql";
 /// The table that is read.
 const INPUT: &str = "trades";
 /// The tables that are written.
@@ -45,6 +49,7 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
     let folder = empty(&arguments.data, &graph).await?;
     let owner = folder.owner(&text.stem).map_err(input)?;
     let bindings = bind::live(&graph, &owner, &folder.tables()).map_err(input)?;
+    bind::declare(&graph).map_err(|error| Failure::run(&error))?;
     let board = Shared::default();
     let bindings = Bindings {
         targets: tapped(&graph, bindings.targets, &board),
@@ -68,10 +73,29 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
     })
     .await?;
     let live = job.status();
+    comparable(&live)?;
     terminal::print("\nThe live run has ended; its recording is replayed as fast as it goes.\n")?;
     let recording = arguments.data.join(RECORDING);
     let (again, elapsed) = Box::pin(replayed(&graph, &recording)).await?;
+    if again.state != State::Finished {
+        return Err(Failure::failed(
+            "the replay was stopped before its end: there is nothing to compare",
+        ));
+    }
     conclude(&live, &again, elapsed, &arguments.data)
+}
+
+/// Refuses to compare a live run whose recording or whose results may lack something: a
+/// difference would say nothing.
+fn comparable(live: &Status) -> Result<(), Failure> {
+    let ended = matches!(live.state, State::Stopped | State::Finished);
+    if ended && live.unsettled.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(
+        "the live run could not be ended as it should (see above): its recording is not complete, \
+         so there is nothing to compare; remedy that and start the demo again",
+    ))
 }
 
 /// Everything that is written goes below the data folder.
@@ -319,16 +343,52 @@ fn conclude(live: &Status, again: &Status, elapsed: Duration, data: &Path) -> Re
         figures::duration(elapsed)
     );
     text.push_str(if equal { "equal\n" } else { "DIFFERENT\n" });
-    let data = data.display();
-    let _ = write!(
-        text,
-        "\nNext:\n  millstream query \"SELECT symbol, window_start, close, vwap FROM '{data}/bars' \
-         ORDER BY 1, 2\"\n  millstream explain sql/examples/demo.sql\n"
-    );
+    text.push_str(&next(data));
     terminal::print(&text)?;
     if equal {
         Ok(())
     } else {
         Err(Failure::negative())
+    }
+}
+
+/// What to type next: the program as this demo was started, which need not be on the search path.
+fn next(data: &Path) -> String {
+    let program = env::args().next().unwrap_or_default();
+    let program = match program.contains('/') {
+        true => program.as_str(),
+        false => "millstream",
+    };
+    let data = data.display();
+    let mut text = format!(
+        "\nNext:\n  {program} query \"SELECT symbol, window_start, close, vwap FROM '{data}/bars' \
+         ORDER BY 1, 2\"\n"
+    );
+    if Path::new(SCRIPT_FILE).exists() {
+        let _ = writeln!(text, "  {program} explain {SCRIPT_FILE}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_ended_as_it_should_is_compared() {
+        let status = |state, unsettled: &[&str]| Status {
+            state,
+            unsettled: unsettled.iter().map(|note| (*note).to_owned()).collect(),
+            ..Status::default()
+        };
+        assert_eq!(comparable(&status(State::Stopped, &[])), Ok(()));
+        assert_eq!(comparable(&status(State::Finished, &[])), Ok(()));
+        for refused in [
+            status(State::Stopped, &["an epoch could not be committed"]),
+            status(State::Running, &[]),
+            status(State::Failed, &[]),
+        ] {
+            assert!(comparable(&refused).is_err(), "{refused:?}");
+        }
     }
 }

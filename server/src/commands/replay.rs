@@ -1,16 +1,19 @@
 //! `millstream replay`: the graph of a script over recordings or files, and nothing live.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use connectors::{Owner, options};
 use engine::graph::Input;
 use engine::runtime::Replay;
-use engine::{Error, Graph, Result, Sink};
+use engine::runtime::status::State;
+use engine::{Error, ErrorKind, Graph, Result, Sink};
 
 use crate::cli::{self, End};
 use crate::exit::Failure;
+use crate::places::real;
 use crate::progress::{EVERY, Progress};
 use crate::recordings::{self, Opened};
 use crate::script::{self, Text};
@@ -21,12 +24,19 @@ pub(super) async fn replay(arguments: &cli::Replay) -> Result<(), Failure> {
     let text = Text::read(&arguments.script.file)?;
     let plan = script::plan_to_run(&text, &script::overrides(&arguments.script.options)?)?;
     let input = |error: Error| Failure::input(&error);
+    if let (Some(from), Some(to)) = (arguments.from, arguments.to)
+        && from >= to
+    {
+        return Err(Failure::usage(
+            "--from is not before --to: no row is between them",
+        ));
+    }
     let paths = paths(&arguments.sources, &plan.graph).map_err(input)?;
     let open = |(table, path): (&Input, &PathBuf)| {
         recordings::open(table, path, arguments.from, arguments.to)
     };
     let opened = plan.graph.inputs.iter().zip(&paths).map(open);
-    let opened: Vec<Opened> = opened.collect::<Result<_>>().map_err(input)?;
+    let opened: Vec<Opened> = opened.collect::<Result<_>>().map_err(unread)?;
     for (table, opened) in plan.graph.inputs.iter().zip(&opened) {
         if !opened.recorded {
             terminal::say(&format!(
@@ -40,6 +50,9 @@ pub(super) async fn replay(arguments: &cli::Replay) -> Result<(), Failure> {
         Some(end) => end == End::Close,
         None => opened.iter().all(|opened| !opened.recorded),
     };
+    if let Some(output) = &arguments.output {
+        apart(output, &paths).map_err(input)?;
+    }
     let targets = targets(&plan.graph, arguments.output.as_deref()).map_err(input)?;
     let rows = opened.iter().map(|opened| opened.rows).sum();
     let replay = Replay {
@@ -52,11 +65,41 @@ pub(super) async fn replay(arguments: &cli::Replay) -> Result<(), Failure> {
     let mut progress = Progress::new(Some(rows));
     let mut job = replay.start();
     supervise(&mut job, None, EVERY, |status| progress.show(status)).await?;
-    terminal::print(&report::figures_of(
-        &job.status(),
-        progress.elapsed(),
-        false,
-    ))
+    let status = job.status();
+    let mut figures = report::figures_of(&status, progress.elapsed(), false);
+    for table in &status.tables {
+        if let Some(first) = &table.first_dead {
+            let _ = writeln!(figures, "dead {}: the first by {first}", table.name);
+        }
+    }
+    if status.state == State::Finished {
+        return terminal::print(&figures);
+    }
+    figures.push_str("stopped before the end: rows and digests are those of the part replayed\n");
+    terminal::print(&figures)?;
+    Err(Failure::negative())
+}
+
+/// What cannot be read is bad input, but a damaged recording was well asked for.
+fn unread(error: Error) -> Failure {
+    match error.kind() {
+        ErrorKind::Corrupt => Failure::run(&error),
+        _ => Failure::input(&error),
+    }
+}
+
+/// Refuses to write into what is read: the rows would be taken for rows of the recording.
+fn apart(output: &Path, sources: &[PathBuf]) -> Result<()> {
+    let output_at = real(output);
+    let inside = |source: &&PathBuf| source.is_dir() && output_at.starts_with(real(source));
+    match sources.iter().find(inside) {
+        None => Ok(()),
+        Some(source) => Err(Error::invalid(format!(
+            "--output '{}' is within '{}', which is read: choose a folder outside",
+            output.display(),
+            source.display()
+        ))),
+    }
 }
 
 /// The path of every table that is read, in the graph's order.

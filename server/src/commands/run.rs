@@ -43,6 +43,7 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     let owner = folder.owner(name).map_err(|error| failed(&error))?;
     let bindings = bind::live(&graph, &owner, &folder.tables());
     let bindings = bindings.map_err(|error| Failure::input(&error))?;
+    bind::declare(&graph).map_err(|error| failed(&error))?;
     let spec = JobSpec {
         graph,
         commit_interval: script.settings.commit_interval.unwrap_or(COMMIT_INTERVAL),

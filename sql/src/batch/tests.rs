@@ -50,6 +50,26 @@ async fn files_folders_and_globs() {
         let found = rows(&batch(), &text).await.unwrap();
         assert!(found.contains(&format!("| {count} |")), "{from}: {found}");
     }
+    // Files that are not all below folders of the same keys are read, without the keys.
+    std::fs::create_dir_all(folder.path().join("deep/t/job=1/date=2024-01-01")).unwrap();
+    std::fs::write(
+        folder.path().join("deep/t/job=1/date=2024-01-01/a.csv"),
+        CSV,
+    )
+    .unwrap();
+    for from in [
+        "deep",
+        "deep/t",
+        "deep/*",
+        "deep/t/job=?/date=2024-*/*.csv",
+        "de*/**/a.csv",
+    ] {
+        let text = format!("SELECT COUNT(*) AS n FROM '{root}/{from}'");
+        let found = rows(&batch(), &text).await.unwrap();
+        assert!(found.contains("| 4 |"), "{from}: {found}");
+    }
+    let none = format!("SELECT * FROM '{root}/deep/t/job=2*/*.csv'");
+    assert!(error(&batch(), &none).await.contains("matches"));
     let text = format!("SELECT DISTINCT date FROM '{root}/bars'");
     assert!(rows(&batch(), &text).await.unwrap().contains("2024-01-01"));
 }

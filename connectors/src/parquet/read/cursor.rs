@@ -10,12 +10,12 @@ use engine::{Error, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 
 use super::Request;
-use crate::parquet::projection::Projection;
+use crate::parquet::checksum::{self, Extent};
+use crate::parquet::projection::{self, Projection};
 use crate::parquet::source::BATCH;
 use crate::parquet::{damaged, files};
 
@@ -35,14 +35,29 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// `None` where no row lies within the bounds.
-    pub(super) fn new(number: usize, path: PathBuf, request: &Request) -> Result<Option<Self>> {
-        let file = File::open(&path).map_err(|e| files::unreadable(&path, e))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-            .map_err(|e| damaged(&path, e))?;
+    /// `None` where no row lies within the bounds. `span` is widened by what the file spans.
+    pub(super) fn new(
+        number: usize,
+        path: PathBuf,
+        request: &Request,
+        span: &mut Option<(i64, i64)>,
+    ) -> Result<Option<Self>> {
+        // What the footer says decides which rows are read, and when.
+        let metadata = super::footer(&path)?;
         let schema = metadata.schema();
+        let rows = metadata.metadata().file_metadata().num_rows();
+        let lacks = |name: &&String| schema.index_of(name).is_err();
+        if let Some(name) = request.required.iter().find(lacks)
+            && rows > 0
+        {
+            return Err(projection::lacking(&path, name));
+        }
         let projection = Projection::new(&path, schema, &request.schema, &request.schema)?;
         let (least, most) = bounds(&path, schema, &metadata, &request.order_by)?;
+        for at in least.iter().chain(&most).flatten() {
+            let (first, last) = span.get_or_insert((*at, *at));
+            (*first, *last) = ((*first).min(*at), (*last).max(*at));
+        }
         let within = |group: &usize| {
             let after = request
                 .to
@@ -113,9 +128,7 @@ impl Plan {
 
 /// The least and the highest instant of a file, where its statistics say.
 pub(super) fn range(path: &Path, column: &str) -> Result<Option<(i64, i64)>> {
-    let file = File::open(path).map_err(|e| files::unreadable(path, e))?;
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-        .map_err(|e| damaged(path, e))?;
+    let metadata = super::footer(path)?;
     let (least, most) = bounds(path, metadata.schema(), &metadata, column)?;
     let least = least.into_iter().collect::<Option<Vec<i64>>>();
     let most = most.into_iter().collect::<Option<Vec<i64>>>();
@@ -203,6 +216,8 @@ impl std::fmt::Debug for Cursor {
 impl Cursor {
     /// `None` where no row lies within the bounds.
     pub(super) fn open(plan: Plan) -> Result<Option<Self>> {
+        let about = plan.metadata.metadata().file_metadata();
+        checksum::verify(&plan.path, about, Extent::Whole)?;
         let sorted = plan.sorted()?;
         let mask = plan.projection.mask(plan.metadata.parquet_schema());
         let reader = plan.reader(mask)?;
