@@ -7,6 +7,7 @@
 mod scope;
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::ops::ControlFlow;
 
 use datafusion::logical_expr::planner::ContextProvider;
@@ -17,7 +18,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::operator::tumble::{WINDOW_END, WINDOW_START};
 
-use crate::catalog::{Catalog, normalised};
+use crate::catalog::normalised;
 use crate::error::Error;
 use crate::functions::{self, indicator};
 use crate::session::Session;
@@ -47,6 +48,8 @@ struct Names<'a> {
     session: &'a Session<'a>,
     /// The WITH clauses around, the innermost last.
     ctes: Vec<BTreeMap<String, Columns>>,
+    /// The views looked into; those under way count as unknown, since one may read itself.
+    views: BTreeMap<String, Columns>,
     errors: Vec<Error>,
 }
 
@@ -55,6 +58,7 @@ impl<'a> Names<'a> {
         Self {
             session,
             ctes: vec![],
+            views: BTreeMap::new(),
             errors: vec![],
         }
     }
@@ -198,7 +202,7 @@ impl<'a> Names<'a> {
         let cte = self.ctes.iter().rev().find_map(|scope| scope.get(&normal));
         let columns = match cte {
             Some(columns) => columns.clone(),
-            None => match declared(&normal, self.session) {
+            None => match self.declared(&normal) {
                 Some(columns) => columns,
                 None if self.session.catalog.incomplete => Columns::Unknown,
                 None => {
@@ -212,6 +216,28 @@ impl<'a> Names<'a> {
         Relation::new(Some(normal), columns)
     }
 
+    /// The columns of a table or view of the catalog.
+    fn declared(&mut self, name: &str) -> Option<Columns> {
+        let catalog = self.session.catalog;
+        if let Some(table) = catalog.tables.get(name) {
+            let names = table.columns.iter().map(|column| column.field.name());
+            return Some(Columns::of(names.cloned()));
+        }
+        if let Some(columns) = self.views.get(name) {
+            return Some(columns.clone());
+        }
+        if let Some(query) = catalog.views.get(name) {
+            self.views.insert(name.to_owned(), Columns::Unknown);
+            // What is wrong with a view is told at the view, and it has a scope of its own.
+            let around = (take(&mut self.ctes), take(&mut self.errors));
+            let columns = self.query(query);
+            (self.ctes, self.errors) = around;
+            self.views.insert(name.to_owned(), columns.clone());
+            return Some(columns);
+        }
+        catalog.broken.contains(name).then_some(Columns::Unknown)
+    }
+
     fn expression(&mut self, expr: &Expr, scope: &Scope) {
         let mut walk = Walk {
             names: self,
@@ -221,20 +247,6 @@ impl<'a> Names<'a> {
         };
         let _ = expr.visit(&mut walk);
     }
-}
-
-/// The columns of a table or view of the catalog.
-fn declared(name: &str, session: &Session<'_>) -> Option<Columns> {
-    let catalog: &Catalog = session.catalog;
-    if let Some(table) = catalog.tables.get(name) {
-        let names = table.columns.iter().map(|column| column.field.name());
-        return Some(Columns::of(names.cloned()));
-    }
-    if let Some(query) = catalog.views.get(name) {
-        // What is wrong with a view is told once, at the view.
-        return Some(Names::new(session).query(query));
-    }
-    catalog.broken.contains(name).then_some(Columns::Unknown)
 }
 
 /// Looks the names of one expression up.

@@ -145,3 +145,9 @@ fn every_name_of_a_computed_column_is_told() {
     );
     assert_eq!(found.len(), 3, "{found:#?}");
 }
+
+#[test]
+fn a_view_that_reads_itself_ends() {
+    let found = errors("CREATE VIEW v AS WITH v AS (SELECT * FROM v) SELECT symbol FROM v");
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
