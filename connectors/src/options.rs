@@ -10,6 +10,7 @@ mod units;
 mod value;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use engine::stream::is_secret;
 use engine::{Error, Result, StreamSpec};
@@ -82,7 +83,9 @@ fn read<T: DeserializeOwned>(
     T::deserialize(Options(&values)).map_err(|fault| {
         let table = owner(stream);
         Error::invalid(match fault {
-            Fault::Missing(key) => format!("{table}: option '{key}' is missing"),
+            Fault::Missing(key) => {
+                format!("{table}: option '{key}' is missing; write '{key}' = '…' in WITH")
+            }
             Fault::Unknown { key, known } => {
                 let known = known.iter().copied();
                 let hint = match nearest(&key, known.clone()) {
@@ -121,6 +124,44 @@ fn read<T: DeserializeOwned>(
             Fault::Custom { message, .. } => format!("{table}: {message}"),
         })
     })
+}
+
+/// The parts of an option's value that are never shown, by position: all of it where the key looks
+/// secret or is a header; the user and password of a URL, and the values of its query.
+#[must_use]
+pub fn secrets(key: &str, value: &[char]) -> Vec<Range<usize>> {
+    if is_secret(key) || key.to_ascii_lowercase().starts_with("headers.") {
+        return std::iter::once(0..value.len()).collect();
+    }
+    let Some(scheme) = value.windows(3).position(|part| part == [':', '/', '/']) else {
+        return vec![];
+    };
+    let start = scheme + 3;
+    let ends = |from: usize, stops: &[char]| {
+        let rest = value[from..].iter();
+        let length = rest.take_while(|letter| !stops.contains(letter)).count();
+        from + length
+    };
+    let path = ends(start, &['/', '?', '#']);
+    // A password may hold what ends a host.
+    let at = value[start..].iter().rposition(|letter| *letter == '@');
+    let at = at.map(|at| start + at);
+    let query = ends(start, &['?']);
+    let mut hidden: Vec<_> = at
+        .filter(|at| *at < path.max(query))
+        .map(|at| start..at)
+        .into_iter()
+        .collect();
+    let mut from = query;
+    while from < value.len() {
+        let end = ends(from, &['&', '#']);
+        let name = ends(from, &['=', '&', '#']);
+        if name < end {
+            hidden.push(name + 1..end);
+        }
+        from = end + 1;
+    }
+    hidden
 }
 
 /// Replaces every `${NAME}`.

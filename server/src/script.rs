@@ -1,14 +1,16 @@
 //! From a file with SQL to a graph, and every error in it as the reader wants to see it.
 
+mod mask;
+mod options;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use connectors::Owner;
 use engine::{Error, Graph};
 use sql::Script;
-use sql::catalog::{Overrides, Table};
+use sql::catalog::Overrides;
 
 use crate::exit::Failure;
 use crate::places;
@@ -85,8 +87,7 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
         }
     }
     errors.extend(script.keyed_sources());
-    let whole = wrong.is_empty().then_some(graphs.as_slice());
-    errors.extend(option_errors(&script, whole));
+    errors.extend(options::errors(&script));
     errors.append(&mut wrong);
     if errors.is_empty() {
         let tables = &script.catalog.tables;
@@ -95,17 +96,21 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
             .flat_map(|graph| places::shared(tables, graph))
             .collect();
     }
+    let nothing = format!("'{}' inserts nothing", text.file);
+    let hint = "write INSERT INTO table SELECT …";
     if !errors.is_empty() {
+        // A statement that could not be read may be an INSERT.
+        let idle = script.inserts.is_empty() && script.explained.is_empty();
+        if idle && !script.catalog.incomplete {
+            errors.push(sql::Error::of_whole(nothing).hint(hint));
+        }
         return Err(Failure::script(render(text, errors)));
     }
     let mut graphs = graphs.into_iter();
     let graph = graphs.next().unwrap_or_default();
     let explained: Vec<Graph> = graphs.collect();
     if graph.targets.is_empty() && explained.is_empty() {
-        return Err(Failure::usage(&format!(
-            "'{}' inserts nothing: write INSERT INTO table SELECT …",
-            text.file
-        )));
+        return Err(Failure::usage(&format!("{nothing}: {hint}")));
     }
     Ok(Plan {
         script,
@@ -117,48 +122,6 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
 /// The overrides that the command line gives.
 pub(crate) fn overrides(options: &[String]) -> Result<Overrides, Failure> {
     Overrides::parse(options).map_err(|errors| Failure::script(messages(&errors)))
-}
-
-/// What the connectors have against the options of the tables. Without the graphs it is not
-/// known which tables are read and which are written: then either is well.
-fn option_errors(script: &Script, graphs: Option<&[Graph]>) -> Vec<sql::Error> {
-    let owner = Owner {
-        job: "check".to_owned(),
-        shard: 0,
-    };
-    let read = |table: &Table| -> engine::Result<()> {
-        connectors::find(&table.stream.connector)?
-            .source(&table.stream)
-            .map(|_| ())
-    };
-    let written = |table: &Table| -> engine::Result<()> {
-        connectors::find(&table.stream.connector)?
-            .sink(&table.stream, &owner)
-            .map(|_| ())
-    };
-    let mut errors = vec![];
-    for (name, table) in &script.catalog.tables {
-        let checked = match graphs {
-            Some(graphs) => {
-                let mut inputs = graphs.iter().flat_map(|graph| &graph.inputs);
-                let mut targets = graphs.iter().flat_map(|graph| &graph.targets);
-                let is_read = inputs.any(|input| input.stream.name == *name);
-                let is_written = targets.any(|target| target.stream.name == *name);
-                let checks = [
-                    is_read.then(|| read(table)),
-                    is_written.then(|| written(table)),
-                ];
-                checks
-                    .into_iter()
-                    .flatten()
-                    .collect::<engine::Result<Vec<()>>>()
-                    .map(|_| ())
-            }
-            None => read(table).or_else(|error| written(table).map_err(|_| error)),
-        };
-        errors.extend(checked.err().map(|error| table.place(&error)));
-    }
-    errors
 }
 
 /// Errors of a query on the command line.
@@ -174,6 +137,10 @@ pub(crate) fn render_query(query: &str, errors: Vec<sql::Error>) -> String {
 /// All errors in the order of the text, each with its line and what it points at.
 fn render(text: &Text, mut errors: Vec<sql::Error>) -> String {
     errors.sort_by_key(|error| error.span.start);
+    let text = &Text {
+        sql: mask::masked(&text.sql),
+        ..text.clone()
+    };
     let mut told = BTreeSet::new();
     let mut rendered = String::new();
     for error in &errors {

@@ -160,7 +160,12 @@ impl Batch {
         };
         self.register(&query, text).await?;
         let _ = query.visit(&mut Visible);
-        let failed = |error: DataFusionError| vec![explain(&error, span)];
+        let state = self.context.state();
+        let failed = |error: DataFusionError| {
+            let error = explain(&error, span);
+            let function = check::unknown_function(&error.message, error.span, &state);
+            vec![function.unwrap_or(error)]
+        };
         let statement = PlannedStatement::Statement(Box::new(ast::Statement::Query(query)));
         let plan = self
             .context

@@ -33,6 +33,10 @@ pub struct Catalog {
     pub views: BTreeMap<String, Box<ast::Query>>,
     /// Options that replace those of the DDL.
     pub overrides: Overrides,
+    /// Views that are declared, but wrongly: their columns are not known.
+    pub broken: BTreeSet<String>,
+    /// Whether a statement could not be read, which may have declared any name.
+    pub incomplete: bool,
 }
 
 /// A table as declared, its options read.
@@ -50,6 +54,8 @@ pub struct Table {
     pub archive: Option<String>,
     /// Where the table and its options are declared.
     pub places: Places,
+    /// Whether its columns are well: if not, their names are known, and not all of their types.
+    pub sound: bool,
 }
 
 /// Where a table's name and its options stand in the text.
@@ -122,13 +128,24 @@ impl Table {
         }
     }
 
+    /// The option, given for this table, that a message names first in quotes.
+    #[must_use]
+    pub fn option_in(&self, message: &str) -> Option<&str> {
+        let keys = self.places.options.keys().chain(&self.places.given);
+        let keys = keys.filter(|key| *key != "connector");
+        let named = keys.filter_map(|key| Some((message.find(&format!("'{key}'"))?, key)));
+        named.min_by_key(|(at, _)| *at).map(|(_, key)| key.as_str())
+    }
+
     /// What a connector says about this table, at the option that it names first in quotes, or
     /// at the table's name. The connector comes last, because every message names it.
     #[must_use]
     pub fn place(&self, error: &engine::Error) -> Error {
         let chain = error.chain();
-        let (message, hint) = match chain.rsplit_once("; did you mean ") {
-            Some((message, near)) => (message.to_owned(), Some(format!("did you mean {near}"))),
+        let remedies = ["; did you mean ", "; write ", "; it has "];
+        let at = remedies.iter().find_map(|remedy| chain.rfind(remedy));
+        let (message, hint) = match at {
+            Some(at) => (chain[..at].to_owned(), Some(chain[at + 2..].to_owned())),
             None => (chain, None),
         };
         let Places {
@@ -136,13 +153,9 @@ impl Table {
             options,
             given,
         } = &self.places;
-        let named = |key: &str| message.find(&format!("'{key}'"));
-        let keys = options.keys().chain(given);
-        let keys = keys.filter(|key| *key != "connector");
-        let option = keys.filter_map(|key| Some((named(key)?, key.as_str())));
-        let option = option.min_by_key(|(at, _)| *at).map(|(_, key)| key);
-        let connector = || named(&self.stream.connector).map(|_| "connector");
-        let key = option.or_else(connector);
+        let by_connector = message.contains(&format!("'{}'", self.stream.connector));
+        let connector = by_connector.then_some("connector");
+        let key = self.option_in(&message).or(connector);
         let span = key.and_then(|key| options.get(key)).unwrap_or(name);
         let placed = Error {
             kind: error.kind(),
@@ -192,7 +205,7 @@ impl Catalog {
         }
     }
 
-    /// Declares a table. Where only its options are wrong it is declared all the same, so that
+    /// Declares a table. Where something is wrong with it it is declared all the same, so that
     /// the queries over it can be checked.
     pub fn declare(&mut self, table: &CreateTable) -> Result<()> {
         let name = normalised(&table.name);
@@ -200,8 +213,8 @@ impl Catalog {
             return Ok(());
         }
         self.vacant(&name, table.name.span)?;
-        let columns = columns(&table.columns)?;
-        let mut errors = vec![];
+        let (columns, mut errors) = columns(&table.columns);
+        let sound = errors.is_empty();
         let watermark = table.watermark.as_ref().and_then(|definition| {
             watermark(definition, &columns)
                 .map_err(|error| errors.push(error))
@@ -231,6 +244,7 @@ impl Catalog {
                 timing,
                 archive,
                 places,
+                sound,
             },
         );
         if errors.is_empty() {
@@ -248,11 +262,17 @@ impl Catalog {
         Ok(())
     }
 
+    /// Keeps the name of a view that cannot be declared.
+    pub fn declare_broken(&mut self, name: &ast::Ident) {
+        self.broken.insert(normalised(name));
+    }
+
     /// Every table and view.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tables
             .keys()
             .chain(self.views.keys())
+            .chain(&self.broken)
             .map(String::as_str)
     }
 
@@ -288,7 +308,8 @@ impl Catalog {
     }
 }
 
-fn columns(definitions: &[ColumnDefinition]) -> Result<Vec<Column>> {
+/// The columns, and what is wrong with them: where it is the type, that is `DataType::Null`.
+fn columns(definitions: &[ColumnDefinition]) -> (Vec<Column>, Vec<Error>) {
     let (mut columns, mut errors) = (Vec::<Column>::new(), vec![]);
     for ColumnDefinition { name: ident, kind } in definitions {
         let name = normalised(ident);
@@ -327,19 +348,14 @@ fn columns(definitions: &[ColumnDefinition]) -> Result<Vec<Column>> {
             ),
             ColumnKind::ProcTime => (Ok(TIMESTAMP), false, Origin::ProcTime),
         };
-        match data_type {
-            Ok(data_type) => {
-                let field = Arc::new(Field::new(name, data_type, nullable));
-                columns.push(Column { field, origin });
-            }
-            Err(error) => errors.push(error),
-        }
+        let data_type = data_type.unwrap_or_else(|error| {
+            errors.push(error);
+            DataType::Null
+        });
+        let field = Arc::new(Field::new(name, data_type, nullable));
+        columns.push(Column { field, origin });
     }
-    if errors.is_empty() {
-        Ok(columns)
-    } else {
-        Err(errors)
-    }
+    (columns, errors)
 }
 
 /// What `METADATA FROM` can name.
@@ -382,7 +398,9 @@ fn watermark(definition: &WatermarkDefinition, columns: &[Column]) -> Result<Wat
             return Err(error.hint("leave WATERMARK FOR out: rows are in order of arrival"));
         }
         Origin::Computed(_) => {}
-        Origin::Stored | Origin::Metadata if *type_name == TIMESTAMP => {}
+        // An unknown type is an error of its own.
+        Origin::Stored | Origin::Metadata
+            if *type_name == TIMESTAMP || *type_name == DataType::Null => {}
         Origin::Stored | Origin::Metadata => {
             let message = format!("the event time {name} is not a TIMESTAMP");
             let hint = format!(

@@ -6,6 +6,7 @@
 mod clause;
 mod explain;
 mod locate;
+pub(crate) mod names;
 
 use std::ops::ControlFlow;
 
@@ -22,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::functions::{indicator, time::NOW};
 use crate::session::Session;
 
-pub(crate) use explain::{explain, tokenizer_span};
+pub(crate) use explain::{explain, tokenizer_span, unknown_function};
 
 /// Refuses what no stream can do; all errors of the query at once.
 pub(crate) fn query(query: &Query) -> Result<()> {

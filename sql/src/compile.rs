@@ -44,13 +44,13 @@ type Step<T> = std::result::Result<T, Error>;
 
 /// The graph of all `INSERT`s of a script. The errors are those of all of them.
 pub fn compile(catalog: &Catalog, inserts: &[Insert]) -> Result<Graph> {
-    let session = Session::new(catalog)?;
+    let (session, mut errors) = Session::new(catalog)?;
     let mut compiler = Compiler {
         session: &session,
         graph: Graph::default(),
         projected: BTreeMap::new(),
     };
-    let mut errors = sink::written_twice(inserts);
+    errors.extend(sink::written_twice(inserts));
     for insert in inserts {
         if let Err(wrong) = compiler.insert(insert) {
             errors.extend(wrong);

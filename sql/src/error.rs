@@ -34,6 +34,11 @@ impl Error {
         }
     }
 
+    /// The script is wrong as a whole.
+    pub fn of_whole(message: impl Into<String>) -> Self {
+        Self::invalid(message, Span::empty())
+    }
+
     /// What was named is not there; the hint is the nearest of the known names.
     pub fn unknown<'a>(
         what: &str,

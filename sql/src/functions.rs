@@ -11,7 +11,7 @@ use datafusion::common::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
-use datafusion::logical_expr::{Expr, GetFieldAccess};
+use datafusion::logical_expr::{Expr, GetFieldAccess, Volatility};
 use datafusion::prelude::SessionContext;
 
 pub(crate) use window::Lowering;
@@ -28,6 +28,19 @@ pub(crate) fn register_in(state: &mut SessionState, lowering: Lowering) -> Resul
     state.register_udf(Arc::new(coalesce::coalesce()))?;
     state.register_expr_planner(Arc::new(FieldAccess))?;
     state.register_relation_planner(Arc::new(window::Windows { lowering }))
+}
+
+/// The names of all functions that a query can call, for the nearest of them.
+pub(crate) fn names(state: &SessionState) -> Vec<String> {
+    let steady = state.scalar_functions().values();
+    let steady = steady.filter(|f| f.signature().volatility != Volatility::Volatile);
+    let mut names: Vec<String> = steady.map(|f| f.name().to_owned()).collect();
+    names.push(time::NOW.to_owned());
+    names.extend(state.aggregate_functions().keys().cloned());
+    names.extend(state.window_functions().keys().cloned());
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// `macd(close, 12, 26, 9)['hist']`: DataFusion leaves it to a crate we do without.

@@ -54,8 +54,8 @@ impl Script {
         }
     }
 
-    /// What can be read of a script, and what is wrong with the rest. Queries over tables that
-    /// could not be declared are left out, so that the others can be planned for their errors.
+    /// What can be read of a script, and what is wrong with the rest. What is wrong with a table
+    /// or view is not told again of what reads it.
     #[must_use]
     pub fn read(text: &str, overrides: &Overrides) -> (Self, Vec<Error>) {
         let (statements, mut errors) = statement::read(text);
@@ -64,7 +64,7 @@ impl Script {
             catalog: Catalog::new(overrides),
             ..Self::default()
         };
-        let unread = !errors.is_empty();
+        script.catalog.incomplete = !errors.is_empty();
         let mut views = view_names(&statements);
         for Statement { kind, span } in statements {
             let done = match kind {
@@ -72,6 +72,9 @@ impl Script {
                 StatementKind::CreateView { name, query } => {
                     let known = views_in_order(&query, &views);
                     views.remove(&normalised(&name));
+                    if known.is_err() {
+                        script.catalog.declare_broken(&name);
+                    }
                     known.and_then(|()| script.catalog.declare_view(&name, query))
                 }
                 StatementKind::Insert(insert) => {
@@ -94,10 +97,8 @@ impl Script {
             };
             errors.extend(done.err().into_iter().flatten());
         }
-        if unread || !errors.is_empty() {
-            script.leave_out_unknown();
-        } else if let Err(unknown) = script.catalog.check_overrides() {
-            errors.extend(unknown);
+        if !script.catalog.incomplete {
+            errors.extend(script.catalog.check_overrides().err().unwrap_or_default());
         }
         errors.sort_by_key(|error| error.span.start);
         (script, errors)
@@ -107,12 +108,7 @@ impl Script {
     /// with it there. Whoever runs shards by that key does not ask.
     #[must_use]
     pub fn keyed_sources(&self) -> Vec<Error> {
-        let inserts = || self.inserts.iter().chain(&self.explained);
-        let written: BTreeSet<_> = inserts().map(|insert| normalised(&insert.table)).collect();
-        let queries = inserts().map(|insert| &insert.query);
-        let queries = queries.chain(self.catalog.views.values());
-        let read = queries.flat_map(|query| relations(query));
-        let read: BTreeSet<_> = read.map(|name| normalised(&name)).collect();
+        let (read, written) = (self.read_names(), self.written_names());
         let keyed = self.catalog.tables.iter().filter(|(name, table)| {
             !table.stream.key.is_empty() && read.contains(*name) && !written.contains(*name)
         });
@@ -127,16 +123,23 @@ impl Script {
         keyed.map(refused).collect()
     }
 
-    /// Drops the inserts that name a table which is not there: the reason is another error.
-    fn leave_out_unknown(&mut self) {
-        let catalog = &self.catalog;
-        let known = |name: &str| catalog.names().any(|known| known == name);
-        let whole = |insert: &Insert| {
-            let read = relations(&insert.query);
-            known(&normalised(&insert.table)) && read.iter().all(|name| known(&normalised(name)))
-        };
-        self.inserts.retain(whole);
-        self.explained.retain(whole);
+    /// The names of all tables and views that a query or a view reads.
+    #[must_use]
+    pub fn read_names(&self) -> BTreeSet<String> {
+        let inserts = self.inserts.iter().chain(&self.explained);
+        let queries = inserts.map(|insert| &insert.query);
+        queries
+            .chain(self.catalog.views.values())
+            .flat_map(|query| relations(query))
+            .map(|name| normalised(&name))
+            .collect()
+    }
+
+    /// The names of all tables that an INSERT writes.
+    #[must_use]
+    pub fn written_names(&self) -> BTreeSet<String> {
+        let inserts = self.inserts.iter().chain(&self.explained);
+        inserts.map(|insert| normalised(&insert.table)).collect()
     }
 }
 
@@ -179,7 +182,7 @@ fn views_in_order(query: &Query, coming: &BTreeSet<String>) -> Result<()> {
 }
 
 /// The tables and views that a query names, without the names of its WITH clauses.
-fn relations(query: &Query) -> Vec<Ident> {
+pub(crate) fn relations(query: &Query) -> Vec<Ident> {
     let mut names = names(query);
     names.retain(|name| name.quote_style != Some('\''));
     names
@@ -371,6 +374,14 @@ mod tests {
         );
         let (script, errors) = Script::read(&text, &Overrides::default());
         assert_eq!(errors.len(), 1, "{errors:?}");
-        assert_eq!(script.inserts.len(), 1);
+        let inserts = &script.inserts[..1];
+        assert!(crate::compile(&script.catalog, inserts).is_ok());
+        let found = crate::compile(&script.catalog, &script.inserts[1..]).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0]
+                .to_string()
+                .contains("no column is called 'nothing'")
+        );
     }
 }

@@ -33,10 +33,11 @@ use datafusion::sql::sqlparser::ast::Spanned as _;
 use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::stream::ARRIVED_AT;
 
-use crate::catalog::{Catalog, Origin, Table};
+use crate::catalog::{Catalog, Origin, Table, normalised};
 use crate::check;
 use crate::error::{Error, Result};
 use crate::functions::{self, Lowering, time};
+use crate::script;
 
 /// Plans the queries of one script.
 pub(crate) struct Session<'a> {
@@ -101,8 +102,9 @@ fn state() -> PlanResult<SessionState> {
 }
 
 impl<'a> Session<'a> {
-    /// A planner over the catalog; fails where a computed column does not plan.
-    pub(crate) fn new(catalog: &'a Catalog) -> Result<Self> {
+    /// A planner over the catalog, and what is wrong with the computed columns and the views: what
+    /// reads them cannot be planned.
+    pub(crate) fn new(catalog: &'a Catalog) -> Result<(Self, Vec<Error>)> {
         let state = state().map_err(|error| vec![internal(&error)])?;
         let (tables, views) = (BTreeMap::new(), BTreeMap::new());
         let mut session = Self {
@@ -113,7 +115,7 @@ impl<'a> Session<'a> {
             under_way: RefCell::default(),
         };
         let mut errors = vec![];
-        for (name, table) in &catalog.tables {
+        for (name, table) in catalog.tables.iter().filter(|(_, table)| table.sound) {
             match session.resolve(table) {
                 Ok(resolved) => {
                     session.tables.insert(name, resolved);
@@ -121,19 +123,57 @@ impl<'a> Session<'a> {
                 Err(mut wrong) => errors.append(&mut wrong),
             }
         }
-        for (name, query) in &catalog.views {
-            match check::query(query) {
-                Ok(()) => {
-                    session.views.insert(name, query.as_ref().clone());
+        errors.extend(session.declare_views());
+        Ok((session, errors))
+    }
+
+    /// Plans every view, used or not, those that others read first.
+    fn declare_views(&mut self) -> Vec<Error> {
+        let mut errors = vec![];
+        let mut left = BTreeMap::new();
+        for (name, query) in &self.catalog.views {
+            let wrong = self.named(query);
+            if wrong.is_empty() {
+                left.insert(name.as_str(), query.as_ref());
+            }
+            errors.extend(wrong);
+        }
+        loop {
+            let ready: Vec<&str> = left
+                .iter()
+                .filter(|(_, query)| self.is_sound(query))
+                .map(|(name, _)| *name)
+                .collect();
+            if ready.is_empty() {
+                return errors;
+            }
+            for name in ready {
+                let Some(query) = left.remove(name) else {
+                    continue;
+                };
+                match self.planned(query, query.span()) {
+                    Ok(_) => {
+                        self.views.insert(name, query.clone());
+                    }
+                    Err(wrong) => errors.extend(wrong),
                 }
-                Err(mut wrong) => errors.append(&mut wrong),
             }
         }
-        if errors.is_empty() {
-            Ok(session)
-        } else {
-            Err(errors)
-        }
+    }
+
+    /// Whether every relation that the query reads is well.
+    fn is_sound(&self, query: &ast::Query) -> bool {
+        script::relations(query).iter().all(|name| {
+            let name = normalised(name);
+            self.tables.contains_key(name.as_str()) || self.views.contains_key(name.as_str())
+        })
+    }
+
+    /// What the text alone shows to be wrong with a query: what cannot stream, unknown names.
+    fn named(&self, query: &ast::Query) -> Vec<Error> {
+        let mut errors = check::query(query).err().unwrap_or_default();
+        errors.extend(check::names::query(query, self));
+        errors
     }
 
     /// The table's columns and how they are computed.
@@ -183,7 +223,12 @@ impl<'a> Session<'a> {
 
     fn computed(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<(DataType, Expr)> {
         let span = expr.span();
-        check::expression(expr)?;
+        let mut errors = check::expression(expr).err().unwrap_or_default();
+        let columns = schema.fields().iter().map(|field| field.name().as_str());
+        errors.extend(check::names::expression(expr, columns, self));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let failed = |error| check::explain(&error, span, self);
         let to_plan = SqlToRel::new(self);
         let planned = to_plan.sql_to_expr(expr.clone(), schema, &mut PlannerContext::new());
@@ -195,9 +240,18 @@ impl<'a> Session<'a> {
         Ok((data_type, planned))
     }
 
-    /// The plan of an INSERT's query, typed; `span` is where the query stands.
+    /// The plan of an INSERT's query, typed; `span` is where the query stands. No error at all
+    /// means that a relation is wrong, which is told there.
     pub(crate) fn plan(&self, query: &ast::Query, span: Span) -> Result<LogicalPlan> {
-        check::query(query)?;
+        let errors = self.named(query);
+        if errors.is_empty() && self.is_sound(query) {
+            self.planned(query, span)
+        } else {
+            Err(errors)
+        }
+    }
+
+    fn planned(&self, query: &ast::Query, span: Span) -> Result<LogicalPlan> {
         let planned = self.plan_query(query.clone()).and_then(|plan| {
             let options = self.state.config_options();
             self.state

@@ -9,6 +9,7 @@ mod cursor;
 mod names;
 mod refused;
 mod rewrite;
+mod settings;
 mod window;
 
 use datafusion::sql::sqlparser::ast;
@@ -16,6 +17,8 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use crate::error::{Error, Result};
 use cursor::Cursor;
+
+pub use settings::settings;
 
 /// One statement with its place in the text.
 #[derive(Debug, Clone)]

@@ -91,7 +91,8 @@ fn every_type_is_read() {
 #[test]
 fn wrong_options_name_key_value_and_remedy() {
     let table = "table 'trades' with connector 'sample'";
-    assert_eq!(refusal(&[]), format!("{table}: option 'topic' is missing"));
+    let missing = "option 'topic' is missing; write 'topic' = '…' in WITH";
+    assert_eq!(refusal(&[]), format!("{table}: {missing}"));
     assert_eq!(
         refusal(&[("topik", "t")]),
         format!("{table}: no option is called 'topik'; did you mean 'topic'?")

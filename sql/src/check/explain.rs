@@ -1,13 +1,12 @@
 //! DataFusion's errors in our words: a place, the nearest known name, no class of error.
 
 use datafusion::common::{DataFusionError, SchemaError};
-use datafusion::logical_expr::Volatility;
-use datafusion::logical_expr::planner::ContextProvider;
+use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use crate::adapt::unclassed;
 use crate::error::Error;
-use crate::functions::time::NOW;
+use crate::functions;
 use crate::session::Session;
 
 /// What is wrong, with `whole` as the place where DataFusion knows none.
@@ -87,23 +86,10 @@ fn named(text: &str, place: Span, session: &Session<'_>) -> Error {
         Some(name) if missing_table => {
             return Error::unknown("table", name, place, session.relations());
         }
-        Some(name) if text.starts_with("Invalid function") => {
-            let functions = session.state.scalar_functions().values();
-            let steady = functions.filter(|f| f.signature().volatility != Volatility::Volatile);
-            let mut known: Vec<String> = steady.map(|f| f.name().to_owned()).collect();
-            known.push(NOW.to_owned());
-            known.extend(session.udaf_names());
-            known.extend(session.udwf_names());
-            known.sort_unstable();
-            known.dedup();
-            if known.iter().any(|known| known == name) {
-                let message = format!("{name} is a window function");
-                let hint = format!("write {name}(…) OVER (PARTITION BY … ORDER BY time)");
-                return Error::invalid(message, place).hint(hint);
-            }
-            return Error::unknown("function", name, place, known.iter().map(String::as_str));
-        }
         _ => {}
+    }
+    if let Some(error) = unknown_function(text, place, &session.state) {
+        return error;
     }
     if let Some(error) = misused(text, place) {
         return error;
@@ -120,6 +106,22 @@ fn named(text: &str, place: Span, session: &Session<'_>) -> Error {
     }
 }
 
+/// The nearest function, where the planner says that one is not there.
+pub(crate) fn unknown_function(text: &str, place: Span, state: &SessionState) -> Option<Error> {
+    if !text.to_lowercase().starts_with("invalid function") {
+        return None;
+    }
+    let name = quoted(text)?;
+    let known = functions::names(state);
+    if known.iter().any(|known| known == name) {
+        let message = format!("{name} is a window function");
+        let hint = format!("write {name}(…) OVER (PARTITION BY … ORDER BY time)");
+        return Some(Error::invalid(message, place).hint(hint));
+    }
+    let known = known.iter().map(String::as_str);
+    Some(Error::unknown("function", name, place, known))
+}
+
 /// A function called in a form that it does not have, or a condition that is none.
 fn misused(text: &str, place: Span) -> Option<Error> {
     let name = quoted(text)?;
@@ -127,7 +129,22 @@ fn misused(text: &str, place: Span) -> Option<Error> {
         let message = format!("the condition '{name}' is neither true nor false");
         return Some(Error::invalid(message, place).hint("compare it with something"));
     }
+    if let Some(rest) = text.strip_prefix("Cannot cast string '") {
+        let (value, rest) = rest.split_once("' to value of ")?;
+        let data_type = in_sql(rest.trim_end_matches(" type"));
+        let error = Error::invalid(format!("'{value}' is not a {data_type}"), place);
+        return Some(error.hint(format!(
+            "compare like with like: write a {data_type}, or CAST"
+        )));
+    }
     let (told, forms) = text.split_once("Candidate functions:")?;
+    // "Function 'rsi' user-defined coercion failed with: …: rsi: close is a number, not Utf8 No …"
+    if let Some((input, rest)) = text.split_once(" is a number, not ") {
+        let input = input.rsplit(": ").next()?;
+        let data_type = in_sql(rest.split([' ', '.']).next()?);
+        let message = format!("argument {input} of '{name}' is a {data_type}, not a number");
+        return Some(Error::invalid(message, place).hint("write a DOUBLE, or CAST(… AS DOUBLE)"));
+    }
     let types = told.split_once("coercion from ");
     let types = types.and_then(|(_, rest)| rest.split_once(" to the signature"));
     // "…'upper' expects 1 arguments but received 3. No function matches …"

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Spanned, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Spanned, Value, Visit, Visitor};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 /// Where the first thing that the message has in quotes stands in the query.
 pub(super) fn locate(message: &str, query: &Query) -> Option<Span> {
     let quoted = message.split('\'').nth(1)?;
     let mut search = Search {
+        literal: message.starts_with('\'').then_some(quoted),
         name: quoted.rsplit('.').next().unwrap_or(quoted),
         condition: message.starts_with("the condition"),
     };
@@ -19,9 +20,19 @@ pub(super) fn locate(message: &str, query: &Query) -> Option<Span> {
 }
 
 struct Search<'a> {
+    /// The string that is compared, where it is a comparison.
+    literal: Option<&'a str>,
     name: &'a str,
     /// Whether it is a condition, not a function.
     condition: bool,
+}
+
+impl Search<'_> {
+    fn is_literal(&self, expr: &Expr) -> bool {
+        matches!(expr, Expr::Value(value)
+            if matches!(&value.value, Value::SingleQuotedString(text)
+                if self.literal == Some(text)))
+    }
 }
 
 impl Visitor for Search<'_> {
@@ -41,7 +52,15 @@ impl Visitor for Search<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Span> {
         match expr {
-            Expr::Function(function) if !self.condition => {
+            Expr::BinaryOp { left, right, .. } if self.literal.is_some() => {
+                let place = expr.span();
+                let compared = self.is_literal(left) || self.is_literal(right);
+                if compared && place != Span::empty() {
+                    return ControlFlow::Break(place);
+                }
+                ControlFlow::Continue(())
+            }
+            Expr::Function(function) if !self.condition && self.literal.is_none() => {
                 let place = expr.span();
                 if function.name.to_string().eq_ignore_ascii_case(self.name)
                     && place != Span::empty()

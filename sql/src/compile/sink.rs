@@ -47,12 +47,17 @@ impl Compiler<'_> {
                 let error = Error::invalid(format!("'{name}' is a view"), span);
                 return vec![error.hint("INSERT INTO takes a table")];
             }
+            if catalog.incomplete || catalog.broken.contains(&name) {
+                return vec![];
+            }
             let known = catalog.tables.keys().map(String::as_str);
             vec![Error::unknown("table", &insert.table.value, span, known)]
         });
         let whole = insert.query.span();
         let plan = self.session.plan(&insert.query, whole);
         let (table, plan) = match (table, plan) {
+            // What is wrong with the table is told there.
+            (Ok(table), Ok(_)) if !table.sound => return Err(vec![]),
             (Ok(table), Ok(plan)) => (table, plan),
             (table, plan) => {
                 let wrong = [table.err(), plan.err()].into_iter().flatten().flatten();
@@ -60,7 +65,7 @@ impl Compiler<'_> {
             }
         };
         let plan = self.assigned(insert, table, plan)?;
-        let explained = |error| check::explain(&error, whole, self.session);
+        let explained = |error| check::explain_query(&error, whole, &insert.query, self.session);
         let plan = self.session.optimize(plan).map_err(explained)?;
         // Where the plan has lost the place, the whole query is meant.
         let placed = |mut error: Error| {

@@ -78,7 +78,12 @@ pub(crate) fn check(name: &str, arguments: &[FunctionArg], span: Span) -> Vec<Er
         };
         values.push(value);
         if let Err(error) = entry.parameters(&values) {
-            return vec![Error::invalid(error.to_string(), expr.span())];
+            let usual = entry.parameters[values.len() - 1].default;
+            let error = Error::invalid(error.to_string(), expr.span());
+            return vec![error.hint(format!(
+                "write {}; it is {usual} where left out",
+                form(entry)
+            ))];
         }
     }
     vec![]
@@ -171,7 +176,7 @@ impl WindowUDFImpl for Indicator {
         }
         for (input, data_type) in self.entry.inputs.iter().zip(types) {
             if !data_type.is_numeric() && !data_type.is_null() {
-                return plan_err!("{}: {input} must be a number, not {data_type}", self.name);
+                return plan_err!("{}: {input} is a number, not {data_type}", self.name);
             }
         }
         Ok(types.to_vec())
