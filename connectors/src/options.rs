@@ -90,6 +90,7 @@ fn read<T: DeserializeOwned>(
                 let known = known.iter().copied();
                 let hint = match nearest(&key, known.clone()) {
                     Some(name) => format!("did you mean '{name}'?"),
+                    None if known.len() == 0 => "it has none of its own".to_owned(),
                     None => format!("it has {}", known.collect::<Vec<_>>().join(", ")),
                 };
                 format!("{table}: no option is called '{key}'; {hint}")

@@ -101,18 +101,22 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The known name that `name` is most likely a misspelling of: the least edit distance without
-/// regard to case, at most a third of the letters (two for short names). Ties go to the first.
+/// regard to case, at most a third of the letters (two for short names); or else the first that
+/// begins with it. Ties go to the first.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let allowed = (name.chars().count() / 3).max(2);
     let distance = |other: &str| strsim::damerau_levenshtein(&name, &other.to_lowercase());
-    let scored = known.into_iter().map(|other| (distance(other), other));
+    let known: Vec<&str> = known.into_iter().collect();
+    let scored = known.iter().map(|other| (distance(other), *other));
     let close = |(d, other): &(usize, &str)| *d <= allowed && *d < other.chars().count();
+    let begun = |other: &&&str| name.len() > 2 && other.to_lowercase().starts_with(&name);
     scored
         .filter(close)
         .min_by_key(|(d, _)| *d)
         .map(|(_, other)| other)
+        .or_else(|| known.iter().find(begun).copied())
 }
 
 #[cfg(test)]
@@ -139,6 +143,7 @@ mod tests {
     fn nearest_is_near() {
         assert_eq!(nearest("PRICE", ["prices", "price"]), Some("price"));
         assert_eq!(nearest("vlume", ["value", "volume"]), Some("volume"));
+        assert_eq!(nearest("vol", ["price", "volume"]), Some("volume"));
         assert_eq!(nearest("zz", ["ab", "cd"]), None);
         assert_eq!(
             nearest("bootstrap.severs", ["bootstrap.servers"]),
