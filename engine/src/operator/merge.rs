@@ -143,8 +143,9 @@ impl MergeBuffer {
             let before = |key: (i64, u32)| next.is_none_or(|(t, r, n)| (key, number) < ((t, r), n));
             let end = run.end(|key| goes(key.0, key.1) && before(key));
             if run.is_whole(end) && self.picked.rows.is_empty() {
-                let run = self.runs[slot].take();
-                run.into_iter().for_each(|run| out.emit(run.rows));
+                if let Some(run) = self.runs[slot].take() {
+                    out.emit(run.rows);
+                }
                 continue;
             }
             self.picked.add(run, end, out)?;
