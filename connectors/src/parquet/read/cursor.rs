@@ -55,8 +55,8 @@ impl Plan {
         let projection = Projection::new(&path, schema, &request.schema, &request.schema)?;
         let (least, most) = bounds(&path, schema, &metadata, &request.order_by)?;
         for at in least.iter().chain(&most).flatten() {
-            let (first, last) = span.get_or_insert((*at, *at));
-            (*first, *last) = ((*first).min(*at), (*last).max(*at));
+            let (from, to) = span.unwrap_or((*at, *at));
+            *span = Some((from.min(*at), to.max(*at)));
         }
         let within = |group: &usize| {
             let after = request
