@@ -36,7 +36,9 @@ pub(super) async fn replay(arguments: &cli::Replay) -> Result<(), Failure> {
         recordings::open(table, path, arguments.from, arguments.to)
     };
     let opened = plan.graph.inputs.iter().zip(&paths).map(open);
-    let opened: Vec<Opened> = opened.collect::<Result<_>>().map_err(unread)?;
+    let opened: Vec<Opened> = opened
+        .collect::<Result<_>>()
+        .map_err(|error| unread(&error))?;
     for (table, opened) in plan.graph.inputs.iter().zip(&opened) {
         if !opened.recorded {
             terminal::say(&format!(
@@ -81,10 +83,10 @@ pub(super) async fn replay(arguments: &cli::Replay) -> Result<(), Failure> {
 }
 
 /// What cannot be read is bad input, but a damaged recording was well asked for.
-fn unread(error: Error) -> Failure {
+fn unread(error: &Error) -> Failure {
     match error.kind() {
-        ErrorKind::Corrupt => Failure::run(&error),
-        _ => Failure::input(&error),
+        ErrorKind::Corrupt => Failure::run(error),
+        _ => Failure::input(error),
     }
 }
 

@@ -55,8 +55,8 @@ impl Plan {
         let projection = Projection::new(&path, schema, &request.schema, &request.schema)?;
         let (least, most) = bounds(&path, schema, &metadata, &request.order_by)?;
         for at in least.iter().chain(&most).flatten() {
-            let (begin, end) = span.get_or_insert((*at, *at));
-            (*begin, *end) = ((*begin).min(*at), (*end).max(*at));
+            let (from, to) = span.unwrap_or((*at, *at));
+            *span = Some((from.min(*at), to.max(*at)));
         }
         let within = |group: &usize| {
             let after = request
