@@ -123,22 +123,23 @@ fn restart(source: &str, size: Size) -> Result<Restart> {
     job::runtime()?.block_on(async {
         let mut job = job::start(&graph, folder.path())?;
         let mut running = None;
-        let first_row = loop {
+        let (first_row, (running, committed, _)) = loop {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let status = job.status();
             match status.state {
                 State::Recovering => {}
                 State::Running => {
                     let since = started.elapsed().as_secs_f64();
-                    running.get_or_insert((since, status.committed));
+                    // The figures go on where they were before the kill.
+                    let rows = status.targets[0].rows;
+                    let running = *running.get_or_insert((since, status.committed, rows));
+                    if rows > running.2 {
+                        break (since, running);
+                    }
                 }
                 other => bail!("the job that was started again is {other:?}"),
             }
-            if status.targets[0].rows > 0 {
-                break started.elapsed().as_secs_f64();
-            }
         };
-        let (running, committed) = running.context("the job gave rows before it ran")?;
         ensure!(committed.0 > 0, "nothing was committed before the kill");
         let rows = job.status().tables[0].counts.arrived;
         job.stop();

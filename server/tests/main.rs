@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod floors;
 mod kafka;
+mod logs;
 mod pipes;
 mod recovery;
 mod replay;

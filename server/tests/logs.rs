@@ -1,0 +1,116 @@
+//! What a log gives back, and what it and its folder refuse.
+
+use std::fs;
+
+use crate::cli::{JOB, place};
+use crate::support::{Place, digests};
+
+#[test]
+fn a_stopped_job_goes_on() {
+    let place = place();
+    let slow = [
+        "run",
+        "job.sql",
+        "--digest",
+        "--option",
+        "trades.rate=20000",
+    ];
+    let mut running = place.start(&slow, "said");
+    running.wait_until("an epoch is committed", |_| {
+        !place.files("data/job/log", ".record").is_empty()
+    });
+    let second = place.run(&slow).failed(1);
+    assert!(second.contains("another process runs this job"), "{second}");
+    let (code, said) = running.stop("-INT");
+    assert_eq!(code, Some(0), "{said}");
+    let stopped = said.contains("stopped: the same command goes on");
+    assert!(stopped || said.contains("finished"), "{said}");
+    let rest = place.run(&slow);
+    assert_eq!(rest.code, Some(0), "{}", rest.err);
+    let whole = Place::new();
+    whole.write("job.sql", JOB);
+    let undisturbed = whole.run(&[
+        "run",
+        "job.sql",
+        "--digest",
+        "--option",
+        "trades.rate=20000",
+    ]);
+    if stopped {
+        assert_eq!(
+            digests(&rest.err),
+            digests(&undisturbed.err),
+            "{}",
+            rest.err
+        );
+    }
+}
+
+#[test]
+fn a_damaged_log_is_refused_and_left_alone() {
+    let place = place();
+    let mut running = place.start(&["run", "job.sql", "--option", "trades.rate=5000"], "said");
+    running.wait_until("three epochs are committed", |_| {
+        place.files("data/job/log", ".record").len() >= 3
+    });
+    running.kill();
+    let records = place.files("data/job/log", ".record");
+    let mut bytes = fs::read(&records[1]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    fs::write(&records[1], &bytes).unwrap();
+    let before = place.files(".", "");
+    let said = place
+        .run(&["run", "job.sql", "--option", "trades.rate=5000"])
+        .failed(1);
+    assert!(
+        said.contains("damaged") && said.contains("--fresh"),
+        "{said}"
+    );
+    assert!(said.contains("data/job"), "{said}");
+    assert_eq!(fs::read(&records[1]).unwrap(), bytes);
+    let after = place.files(".", "");
+    assert!(
+        before
+            .iter()
+            .filter(|f| !f.ends_with("said"))
+            .all(|file| after.contains(file))
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused() {
+    let place = place();
+    place.write("file", "not a folder");
+    let said = place
+        .run(&["run", "job.sql", "--data", "file/data"])
+        .failed(1);
+    assert!(
+        said.contains("data folder 'file/data' cannot be written"),
+        "{said}"
+    );
+    let blocked = ["run", "job.sql", "--option", "bars.path=file/bars"];
+    let said = place.run(&blocked).failed(1);
+    assert!(said.contains("file/bars"), "{said}");
+    assert_eq!(
+        fs::read_to_string(place.path("file")).unwrap(),
+        "not a folder"
+    );
+}
+
+#[test]
+fn another_script_does_not_take_over_a_log() {
+    let place = place();
+    place.run(&["run", "job.sql"]).well();
+    place.write(
+        "other.sql",
+        &JOB.replace("rsi(price, 14)", "rsi(price, 15)"),
+    );
+    let said = place
+        .run(&["run", "other.sql", "--data", "data/job"])
+        .failed(1);
+    assert!(
+        said.contains("of another job") && said.contains("rsi[14]"),
+        "{said}"
+    );
+}
