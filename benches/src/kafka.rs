@@ -62,36 +62,27 @@ pub fn run(size: Size) -> Result<Section> {
          that of this process, without the broker's."
     ));
     section.compare("messages", &series);
-    let share = |ratio: f64| 100.0 / ratio;
-    let wall = share(series[0].wall_ratio(&series[1]));
-    section.goal(Goal::at_least(
-        "of librdkafka's rate, by the clock",
-        wall,
-        60.0,
-        " %",
-    ));
-    let processor = share(series[0].ratio(&series[1]));
-    section.goal(Goal::at_least(
-        "of librdkafka's rate, per CPU-second",
-        processor,
-        60.0,
-        " %",
-    ));
-    let more = |ratio: f64| (ratio - 1.0) * 100.0;
-    let wall = more(series[2].wall_ratio(&series[0]));
-    section.goal(Goal::at_most(
-        "longer with the recording, by the clock",
-        wall,
-        15.0,
-        " %",
-    ));
-    let processor = more(series[2].ratio(&series[0]));
-    section.goal(Goal::at_most(
-        "more CPU time with the recording",
-        processor,
-        15.0,
-        " %",
-    ));
+    let [ours, bare, recorded] = series.as_slice() else {
+        bail!("a contestant is missing");
+    };
+    let shares = [
+        ("by the clock", ours.wall_ratio(bare)),
+        ("per CPU-second", ours.ratio(bare)),
+    ];
+    for (how, ratio) in shares {
+        let what = format!("of librdkafka's rate, {how}");
+        section.goal(Goal::at_least(what, 100.0 / ratio, 60.0, " %"));
+    }
+    let costs = [
+        (
+            "longer with the recording, by the clock",
+            recorded.wall_ratio(ours),
+        ),
+        ("more CPU time with the recording", recorded.ratio(ours)),
+    ];
+    for (what, ratio) in costs {
+        section.goal(Goal::at_most(what, (ratio - 1.0) * 100.0, 15.0, " %"));
+    }
     Ok(section)
 }
 

@@ -7,15 +7,27 @@ use engine::{Error, Polled, Position, Rejected, Result, Source, Split, StreamSpe
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::format::Decoder;
+use crate::format::{self, Decoder};
+use crate::options;
+use crate::pointer::Pointer;
 
 /// Most rows that are handed over at once.
 const MOST_ROWS: usize = 8_192;
 /// Most bytes of a message that cannot be read which are kept with its dead letter.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Metadata columns read a message's envelope, which these connectors do not have.
-pub(crate) fn refuse_metadata(stream: &StreamSpec) -> Result<()> {
+/// The pointer to the rows of a message; refuses what no feed of messages without an envelope can
+/// be: one with metadata columns or an unknown format.
+pub(crate) fn pointer(stream: &StreamSpec, text: &str) -> Result<Pointer> {
+    let pointer = Pointer::parse(text).map_err(|reason| {
+        options::invalid(stream, "pointer", &format!("is not valid: {reason}"))
+    })?;
+    refuse_metadata(stream)?;
+    format::decoder(stream)?;
+    Ok(pointer)
+}
+
+fn refuse_metadata(stream: &StreamSpec) -> Result<()> {
     match stream.metadata.first() {
         None => Ok(()),
         Some(column) => Err(Error::invalid(format!(

@@ -69,10 +69,22 @@ impl Owner {
 pub trait Connector: Debug + Send + Sync {
     /// The name in `'connector' = '…'`.
     fn name(&self) -> &'static str;
-    /// The feed of a table; `Invalid` where the connector only writes.
-    fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>>;
-    /// The output of a table; `Invalid` where the connector only reads.
-    fn sink(&self, stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>>;
+    /// The feed of a table; `Invalid` where the connector only writes, as one does that has none.
+    fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>> {
+        Err(Error::invalid(format!(
+            "table '{}' is read, but the connector '{}' only writes",
+            stream.name,
+            self.name()
+        )))
+    }
+    /// The output of a table; `Invalid` where the connector only reads, as one does that has none.
+    fn sink(&self, stream: &StreamSpec, _: &Owner) -> Result<Box<dyn Sink>> {
+        Err(Error::invalid(format!(
+            "table '{}' is written, but the connector '{}' only reads; write to kafka or parquet",
+            stream.name,
+            self.name()
+        )))
+    }
 }
 
 /// Every connector, in the order of the manual.

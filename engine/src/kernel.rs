@@ -4,10 +4,12 @@
 //! indicator and a frame function (`avg` over `ROWS 59 PRECEDING`) are both kernels.
 
 use std::fmt::{Debug, Display};
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use crate::error::Result;
 
@@ -40,6 +42,19 @@ pub trait KernelSpec: Debug + Display + Send + Sync {
     fn data_type(&self) -> DataType;
     /// A fresh kernel.
     fn build(&self) -> Result<Box<dyn Kernel>>;
+}
+
+/// A column of numbers as DOUBLE; a DOUBLE one as it is. Whole numbers are converted here: for a
+/// row that comes alone arrow's cast costs more than all that is computed of it.
+pub(crate) fn as_double(column: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match column.data_type() {
+        DataType::Float64 => Arc::clone(column),
+        DataType::Int64 => {
+            let column = column.as_primitive::<Int64Type>();
+            Arc::new(column.unary::<_, Float64Type>(|value| value as f64))
+        }
+        _ => cast(column, &DataType::Float64)?,
+    })
 }
 
 /// Which rows of a call have a value. A byte a row is cheaper to write in the loop over the rows

@@ -77,7 +77,7 @@ fn places(graph: &Graph) -> Result<Vec<Place>> {
         if input.stream.connector == parquet::NAME {
             let path = parquet::read_from(&input.stream)?;
             // What a pattern leaves out is not in the way.
-            if !path.to_string_lossy().contains(['*', '?']) {
+            if !parquet::is_pattern(&path) {
                 add(name, "path", "is read from", Does::Read, &path);
             }
         }

@@ -10,7 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use async_trait::async_trait;
 use connectors::parquet::read::{self, Ordered, Request};
-use connectors::parquet::recorder;
+use connectors::parquet::{self, recorder};
 use engine::graph::Input;
 use engine::intake::recording::{self, Reader};
 use engine::intake::{Arrival, Records};
@@ -146,11 +146,8 @@ fn resolve(path: &Path, table: &str) -> Result<PathBuf> {
 
 /// Whether the first file has the columns of a recording.
 fn is_recording(path: &Path) -> Result<bool> {
-    let plain =
-        |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?']);
-    let root: PathBuf = path.components().take_while(plain).collect();
     // What cannot be found is told by who reads it.
-    let Some(file) = first_file(&root) else {
+    let Some(file) = first_file(&parquet::plain_root(path)) else {
         return Ok(false);
     };
     let schema = read::columns(&file)?;

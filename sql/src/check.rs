@@ -27,8 +27,17 @@ pub(crate) use explain::{explain, tokenizer_span, unknown_function};
 
 /// Refuses what no stream can do; all errors of the query at once.
 pub(crate) fn query(query: &Query) -> Result<()> {
+    check(query)
+}
+
+/// Refuses what no computed column can be.
+pub(crate) fn expression(expr: &ast::Expr) -> Result<()> {
+    check(expr)
+}
+
+fn check(part: &impl Visit) -> Result<()> {
     let mut check = Check::default();
-    let _ = query.visit(&mut check);
+    let _ = part.visit(&mut check);
     if check.errors.is_empty() {
         Ok(())
     } else {
@@ -48,17 +57,6 @@ pub(crate) fn explain_query(
         error.span = locate::locate(&error.message, query).unwrap_or(whole);
     }
     errors
-}
-
-/// Refuses what no computed column can be.
-pub(crate) fn expression(expr: &ast::Expr) -> Result<()> {
-    let mut check = Check::default();
-    let _ = expr.visit(&mut check);
-    if check.errors.is_empty() {
-        Ok(())
-    } else {
-        Err(check.errors)
-    }
 }
 
 /// Puts the arrival time's column where `now()` and its like are called; refuses functions that

@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use engine::{Emit, Epoch, Error, Result, Sink, Source, StreamSpec};
+use engine::{Emit, Epoch, Result, Sink, StreamSpec};
 use serde::Deserialize;
 
 use crate::{Connector, Owner, options};
@@ -34,13 +34,6 @@ pub struct Blackhole;
 impl Connector for Blackhole {
     fn name(&self) -> &'static str {
         "blackhole"
-    }
-
-    fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>> {
-        Err(Error::invalid(format!(
-            "table '{}' is read, but the connector 'blackhole' only writes",
-            stream.name
-        )))
     }
 
     fn sink(&self, stream: &StreamSpec, _: &Owner) -> Result<Box<dyn Sink>> {

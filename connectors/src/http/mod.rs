@@ -3,12 +3,12 @@
 mod request;
 mod source;
 
-use engine::{Error, Result, StreamSpec};
+use engine::{Result, StreamSpec};
 use serde::Deserialize;
 
+use crate::Connector;
 use crate::collect::Numbered;
 use crate::options::{self, Duration, Properties, Size, Text};
-use crate::{Connector, Owner};
 
 /// Options of `'connector' = 'http'`.
 ///
@@ -66,12 +66,5 @@ impl Connector for Http {
         Ok(Box::new(Numbered::new(source::Source::new(
             stream, options,
         )?)))
-    }
-
-    fn sink(&self, stream: &StreamSpec, _: &Owner) -> Result<Box<dyn engine::Sink>> {
-        Err(Error::invalid(format!(
-            "table '{}': the connector 'http' only reads; write to kafka or parquet",
-            stream.name
-        )))
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Options;
 use super::request::{Answer, Request};
-use crate::collect::{Collector, Feed, Fetch, refuse_metadata};
+use crate::collect::{self, Collector, Feed, Fetch};
 use crate::format;
 use crate::options::invalid;
 use crate::pointer::{Found, Pointer};
@@ -41,10 +41,7 @@ impl Source {
         if options.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(invalid(stream, "timeout", "must be longer than nothing"));
         }
-        let pointer = Pointer::parse(&options.pointer)
-            .map_err(|reason| invalid(stream, "pointer", &format!("is not valid: {reason}")))?;
-        refuse_metadata(stream)?;
-        format::decoder(stream)?;
+        let pointer = collect::pointer(stream, &options.pointer)?;
         Request::new(stream, &options)?;
         Ok(Self {
             stream: stream.clone(),

@@ -8,13 +8,11 @@ use std::collections::BTreeSet;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use engine::{
-    Clock, Error, Polled, Position, Result, Sink, Source, Split, StreamSpec, SystemClock,
-};
+use engine::{Clock, Error, Polled, Position, Result, Source, Split, StreamSpec, SystemClock};
 use serde::Deserialize;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::{Connector, Owner, instant, options};
+use crate::{Connector, instant, options};
 use columns::Column;
 use simulator::{Settings, Simulator, Tick};
 
@@ -86,13 +84,6 @@ impl Connector for Market {
 
     fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>> {
         Ok(Box::new(MarketSource::new(stream)?))
-    }
-
-    fn sink(&self, stream: &StreamSpec, _: &Owner) -> Result<Box<dyn Sink>> {
-        Err(Error::invalid(format!(
-            "table '{}' is written, but the connector 'market' only reads",
-            stream.name
-        )))
     }
 }
 

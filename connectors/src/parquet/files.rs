@@ -29,11 +29,8 @@ pub(super) fn find(path: &Path) -> Result<Vec<Found>> {
     }
     if path.is_dir() {
         walk(path, "", &mut |name| name.ends_with(".parquet"), &mut found)?;
-    } else if text.contains(['*', '?']) {
-        let is_plain = |part: &std::path::Component<'_>| {
-            !part.as_os_str().to_string_lossy().contains(['*', '?'])
-        };
-        let root: PathBuf = path.components().take_while(is_plain).collect();
+    } else if is_pattern(path) {
+        let root = plain_root(path);
         let pattern = path
             .strip_prefix(&root)
             .unwrap_or(path)
@@ -60,6 +57,20 @@ pub(super) fn find(path: &Path) -> Result<Vec<Found>> {
     }
     found.sort_by(|a, b| natural(&a.name, &b.name));
     Ok(found)
+}
+
+/// Whether a path is a pattern of files, and names none itself.
+#[must_use]
+pub fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?'])
+}
+
+/// The folder that the files of a pattern are below: what comes before its first part with a star
+/// or a question mark. A path that is no pattern is its own.
+#[must_use]
+pub fn plain_root(path: &Path) -> PathBuf {
+    let is_plain = |part: &std::path::Component<'_>| !is_pattern(part.as_ref());
+    path.components().take_while(is_plain).collect()
 }
 
 fn walk(

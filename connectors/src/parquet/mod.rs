@@ -22,6 +22,7 @@ use serde::Deserialize;
 use crate::options::{self, Duration, Size};
 use crate::{Connector, Owner};
 
+pub use files::{is_pattern, plain_root};
 pub use sink::ParquetSink;
 pub use source::ParquetSource;
 

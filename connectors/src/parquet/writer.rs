@@ -156,15 +156,12 @@ pub(super) fn remove(path: &Path) {
 }
 
 fn failed(path: &Path, error: ParquetError) -> Error {
+    let broken = || Error::internal(format!("'{}' cannot be written", path.display()));
     match error {
-        ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
             Ok(error) => unwritable(path, *error),
-            Err(cause) => {
-                Error::internal(format!("'{}' cannot be written", path.display())).caused_by(cause)
-            }
+            Err(cause) => broken().caused_by(cause),
         },
-        other => {
-            Error::internal(format!("'{}' cannot be written", path.display())).caused_by(other)
-        }
+        other => broken().caused_by(other),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use async_trait::async_trait;
-use engine::{Emit, Epoch, Error, Result, Sink, Source, StreamSpec};
+use engine::{Emit, Epoch, Error, Result, Sink, StreamSpec};
 
 use crate::format::{self, Encoder, Messages};
 use crate::{Connector, Owner, options};
@@ -22,13 +22,6 @@ pub struct Stdout;
 impl Connector for Stdout {
     fn name(&self) -> &'static str {
         "stdout"
-    }
-
-    fn source(&self, stream: &StreamSpec) -> Result<Box<dyn Source>> {
-        Err(Error::invalid(format!(
-            "table '{}' is read, but the connector 'stdout' only writes",
-            stream.name
-        )))
     }
 
     fn sink(&self, stream: &StreamSpec, _: &Owner) -> Result<Box<dyn Sink>> {

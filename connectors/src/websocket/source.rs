@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::Options;
 use super::connection::{Refusal, Socket, Target};
-use crate::collect::{Collector, Feed, Fetch, refuse_metadata};
+use crate::collect::{self, Collector, Feed, Fetch};
 use crate::format;
 use crate::options::invalid;
 use crate::pointer::{Found, Pointer};
@@ -29,16 +29,13 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(stream: &StreamSpec, options: Options) -> Result<Self> {
-        let pointer = Pointer::parse(&options.pointer)
-            .map_err(|reason| invalid(stream, "pointer", &format!("is not valid: {reason}")))?;
+        let pointer = collect::pointer(stream, &options.pointer)?;
         if options
             .heartbeat
             .is_some_and(|heartbeat| heartbeat.is_zero())
         {
             return Err(invalid(stream, "heartbeat", "must be longer than nothing"));
         }
-        refuse_metadata(stream)?;
-        format::decoder(stream)?;
         Target::new(stream, &options)?;
         Ok(Self {
             stream: stream.clone(),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::kernel::as_double;
 
 /// What a kernel reads of its argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,18 +106,11 @@ impl Values for Words {
                 .values()
                 .inner()
                 .clone(),
-            DataType::Int64 if reading == Reading::Real => {
-                let values = column.as_primitive::<Int64Type>().values();
-                Buffer::from_vec(values.iter().map(|value| *value as f64).collect::<Vec<_>>())
-            }
-            _ if reading == Reading::Real => {
-                let column = cast(column, &DataType::Float64)?;
-                column
-                    .as_primitive::<Float64Type>()
-                    .values()
-                    .inner()
-                    .clone()
-            }
+            _ if reading == Reading::Real => as_double(column)?
+                .as_primitive::<Float64Type>()
+                .values()
+                .inner()
+                .clone(),
             DataType::Int64 => column.as_primitive::<Int64Type>().values().inner().clone(),
             DataType::Timestamp(TimeUnit::Nanosecond, _) => column
                 .as_primitive::<TimestampNanosecondType>()

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StructArray};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::Indicator;
 use crate::error::{Error, Result};
-use crate::kernel::{Kernel, Rows, Valid};
+use crate::kernel::{Kernel, Rows, Valid, as_double};
 use crate::operator::{decode_states, encode_states};
 
 /// The type of a value with these outputs: DOUBLE for one, a STRUCT of DOUBLE for several.
@@ -130,7 +129,7 @@ fn casts<const I: usize>(arguments: &[ArrayRef], count: usize) -> Result<[Option
     let mut casts = [const { None }; I];
     for (cast_to, argument) in casts.iter_mut().zip(arguments) {
         if argument.data_type() != &DataType::Float64 {
-            *cast_to = Some(cast(argument, &DataType::Float64)?);
+            *cast_to = Some(as_double(argument)?);
         }
     }
     Ok(casts)

@@ -88,24 +88,36 @@ impl Running {
             });
         }
         let mut point: Box<dyn CommitPoint> = Box::new(self.log.clone());
-        let recovering = self.recover(point.as_mut(), &mut inputs);
-        let Some(recovered) = self.unless_stopped(recovering).await? else {
-            self.status.lock().state = State::Stopped;
-            return Ok(());
-        };
-        self.status.tell(&recovered.shard);
-        self.status.lock().committed = recovered.epoch;
         let mut sinks: Vec<Option<Box<dyn Sink>>> = vec![];
         sinks.extend(bindings.targets.into_iter().map(Some));
         sinks.extend(bindings.late.into_iter().chain(bindings.dead).map(Some));
         sinks.extend(bindings.recorders);
-        let opening = self.open_sinks(sinks, &recovered.published, recovered.epoch);
-        let Some(opened) = self.unless_stopped(opening).await? else {
+        let starting = self.start(point.as_mut(), &mut inputs, sinks);
+        let Some((recovered, opened)) = starting.await? else {
             self.status.lock().state = State::Stopped;
             return Ok(());
         };
         self.publish_and_go_on(point, recovered, inputs, opened)
             .await
+    }
+
+    /// Brings the shard to where the log ends and opens the sinks; `None` where the job is to stop
+    /// first.
+    async fn start(
+        &self,
+        point: &mut dyn CommitPoint,
+        inputs: &mut Inputs,
+        sinks: Vec<Option<Box<dyn Sink>>>,
+    ) -> Result<Option<(Recovered, Opened)>> {
+        let recovering = self.recover(point, inputs);
+        let Some(recovered) = self.unless_stopped(recovering).await? else {
+            return Ok(None);
+        };
+        self.status.tell(&recovered.shard);
+        self.status.lock().committed = recovered.epoch;
+        let opening = self.open_sinks(sinks, &recovered.published, recovered.epoch);
+        let opened = self.unless_stopped(opening).await?;
+        Ok(opened.map(|opened| (recovered, opened)))
     }
 
     fn patience(&self, name: &str) -> Patience {

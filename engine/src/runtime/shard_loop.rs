@@ -211,7 +211,7 @@ impl ShardLoop {
         for (target, batches) in emitted.targets.into_iter().enumerate() {
             for batch in batches {
                 self.epoch.emitted = true;
-                self.measure(target, &batch, now);
+                self.measure(&batch, now);
                 let rows = self.shard.graph().targets[target].visible(batch)?;
                 match &self.at_once[target] {
                     Some(sink) => {
@@ -236,13 +236,12 @@ impl ShardLoop {
     }
 
     /// Notes how long rows took since they arrived.
-    fn measure(&self, target: usize, batch: &RecordBatch, now: i64) {
-        let mut status = self.status.lock();
-        status.targets[target].rows = self.shard.rows_out()[target];
+    fn measure(&self, batch: &RecordBatch, now: i64) {
         let times = batch.column_by_name(ARRIVED_AT);
         let times = times.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
         let last = times.and_then(|times| times.values().last().copied());
         if let Some(last) = last {
+            let mut status = self.status.lock();
             status.latency.add(now - last, batch.num_rows() as u64);
         }
     }

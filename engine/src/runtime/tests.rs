@@ -21,6 +21,7 @@ use crate::log::Log;
 use crate::operator::order::Order;
 use crate::operator::project::Project;
 use crate::sink::Sink;
+use crate::source::Source;
 use crate::stream::{ARRIVED_AT, StreamSpec};
 use crate::testing::{Collected, ScriptedSource};
 use crate::time::TIMESTAMP;
@@ -195,13 +196,22 @@ impl World {
         snapshot_after: Backlog,
     ) -> Job {
         let bindings = Bindings {
-            sources: vec![Box::new(source)],
             targets,
-            late: vec![self.late.sink()],
-            dead: vec![self.dead.sink()],
             recorders: vec![recorder],
+            ..self.bindings(Box::new(source))
         };
         self.start_by(Duration::from_millis(5), bindings, snapshot_after)
+    }
+
+    /// A source, and all that is collected but the recording.
+    fn bindings(&self, source: Box<dyn Source>) -> Bindings {
+        Bindings {
+            sources: vec![source],
+            targets: vec![self.out.sink()],
+            late: vec![self.late.sink()],
+            dead: vec![self.dead.sink()],
+            recorders: vec![None],
+        }
     }
 
     fn start_by(&self, commit_interval: Duration, bindings: Bindings, after: Backlog) -> Job {

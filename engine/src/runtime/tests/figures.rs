@@ -148,13 +148,7 @@ fn a_backlog_counts_rows_entries_and_epochs() {
 fn an_epoch_with_many_rows_ends_before_its_time() {
     let world = World::new();
     let source = ScriptedSource::new(vec![("p0", rows_of(0, 400_000))], 8_192);
-    let bindings = Bindings {
-        sources: vec![Box::new(source)],
-        targets: vec![world.out.sink()],
-        late: vec![world.late.sink()],
-        dead: vec![world.dead.sink()],
-        recorders: vec![None],
-    };
+    let bindings = world.bindings(Box::new(source));
     runtime().block_on(async {
         let an_hour = Duration::from_hours(1);
         let mut job = world.start_by(an_hour, bindings, Backlog::A_SECOND);

@@ -65,13 +65,7 @@ fn a_digest_of_a_part_is_not_given() {
             snapshot_after: rows_between(700),
             digests,
         };
-        let bindings = Bindings {
-            sources: vec![Box::new(source)],
-            targets: vec![world.out.sink()],
-            late: vec![world.late.sink()],
-            dead: vec![world.dead.sink()],
-            recorders: vec![None],
-        };
+        let bindings = world.bindings(Box::new(source));
         Job::start(spec, bindings, world.log(), Arc::new(SystemClock))
     };
     runtime().block_on(async {
@@ -218,13 +212,7 @@ impl Source for SilentSource {
 #[test]
 fn what_a_source_waits_for_inside_its_client_is_in_the_status() {
     let world = World::new();
-    let bindings = Bindings {
-        sources: vec![Box::new(SilentSource::default())],
-        targets: vec![world.out.sink()],
-        late: vec![world.late.sink()],
-        dead: vec![world.dead.sink()],
-        recorders: vec![None],
-    };
+    let bindings = world.bindings(Box::new(SilentSource::default()));
     runtime().block_on(async {
         let interval = Duration::from_millis(5);
         let mut job = world.start_by(interval, bindings, rows_between(1));
