@@ -170,9 +170,7 @@ impl Feed {
     pub fn arrive(&mut self, arrival: Arrival) -> Result<Vec<RecordBatch>> {
         self.shard.arrive(arrival)?;
         let emitted = self.shard.take_emitted().targets.into_iter().flatten();
-        let target = &self.shard.graph().targets[0];
-        let rows = emitted.map(|batch| Ok(target.visible(batch)?));
-        rows.collect()
+        Ok(emitted.map(|leaving| leaving.rows).collect())
     }
 
     /// Refuses figures of rows that were late or dead.

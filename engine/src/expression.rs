@@ -15,6 +15,10 @@ pub trait Expression: Debug + Display + Send + Sync {
     /// One value per row of the batch. A value that a row does not allow (a failed cast, a
     /// division by zero) is an error of kind `Invalid`.
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef>;
+    /// The position of the column that it is, if it is one as it stands.
+    fn position(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// An aggregate function with its arguments, as in `SUM(volume) FILTER (WHERE price > 0)`.
@@ -65,5 +69,9 @@ impl Expression for Column {
         column
             .cloned()
             .ok_or_else(|| Error::internal(format!("no column {}", self.name)))
+    }
+
+    fn position(&self) -> Option<usize> {
+        Some(self.index)
     }
 }

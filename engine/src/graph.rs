@@ -8,12 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use crate::error::Result;
-use crate::expression::Expression;
+use crate::expression::{Column, Expression};
 use crate::operator::OperatorSpec;
+use crate::operator::project::SelectList;
 use crate::stream::{StreamSpec, system_fields};
 
 /// A table that rows come in by.
@@ -96,20 +97,51 @@ pub struct Node {
 pub struct Target {
     /// The table as its DDL states it.
     pub stream: StreamSpec,
-    /// What feeds it. Its batches begin with the columns of the table, in order; what follows
-    /// (system columns) is cut off before the sink, so that latency can be measured.
+    /// What feeds it.
     pub from: Port,
+    /// How each column of the table follows from those of `from`. Nothing is computed here that a
+    /// row could be rejected for: only columns as they stand, members of them, constants.
+    pub columns: Vec<Arc<dyn Expression>>,
 }
 
 impl Target {
-    /// The rows as the table has them: without the system columns.
-    pub fn visible(&self, batch: RecordBatch) -> Result<RecordBatch> {
-        let (_, mut columns, _) = batch.into_parts();
-        columns.truncate(self.stream.schema.fields().len());
-        Ok(RecordBatch::try_new(
-            Arc::clone(&self.stream.schema),
-            columns,
-        )?)
+    /// A table that is written the first columns of a port.
+    #[must_use]
+    pub fn new(stream: StreamSpec, from: Port) -> Self {
+        let fields = stream.schema.fields().iter().enumerate();
+        let column = |(index, field): (usize, &FieldRef)| -> Arc<dyn Expression> {
+            let (name, data_type) = (field.name().clone(), field.data_type().clone());
+            Arc::new(Column {
+                index,
+                name,
+                data_type,
+            })
+        };
+        Self {
+            columns: fields.map(column).collect(),
+            stream,
+            from,
+        }
+    }
+
+    /// The rows of `from` as the table has them.
+    pub fn visible(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            columns.push(column.evaluate(batch)?);
+        }
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::clone(&self.stream.schema);
+        Ok(RecordBatch::try_new_with_options(schema, columns, &rows)?)
+    }
+
+    /// Whether its columns are the first ones of `from`.
+    fn is_plain(&self, from: &Schema) -> bool {
+        let named = self.stream.schema.fields().iter().zip(from.fields());
+        let mut columns = named.zip(&self.columns);
+        columns.all(|((to, from), column)| {
+            to.name() == from.name() && *from.name() == column.to_string()
+        })
     }
 }
 
@@ -209,12 +241,17 @@ impl Graph {
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.targets.iter().try_for_each(|target| {
-            writeln!(
-                f,
-                "Sink: {} ({})",
-                target.stream.name, target.stream.connector
-            )?;
-            self.explain(f, target.from, 1)
+            let Target {
+                stream,
+                from,
+                columns,
+            } = target;
+            writeln!(f, "Sink: {} ({})", stream.name, stream.connector)?;
+            if target.is_plain(&self.schema(*from)) {
+                return self.explain(f, *from, 1);
+            }
+            writeln!(f, "  Project: {}", SelectList(&stream.schema, columns))?;
+            self.explain(f, *from, 2)
         })
     }
 }

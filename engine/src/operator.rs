@@ -87,6 +87,11 @@ impl Output {
         std::mem::take(&mut self.batches)
     }
 
+    /// The same, one by one; the room stays for what is emitted next.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = RecordBatch> + '_ {
+        self.batches.drain(..)
+    }
+
     /// What was rejected since the last call.
     pub fn take_rejected(&mut self) -> Vec<RejectedRow> {
         std::mem::take(&mut self.rejected)

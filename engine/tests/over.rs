@@ -87,6 +87,8 @@ fn functions(units: Units) -> Vec<Function> {
         of_indicator("volume_zscore", &["volume"]),
         of_frame("lag", "price", &[Literal::Integer(5)], frame(None, 0)),
         of_frame("lag", "symbol", &[Literal::Integer(2)], frame(None, 0)),
+        of_frame("lag", "ts", &[Literal::Integer(1)], frame(None, 0)),
+        of_frame("count", "symbol", &[], frame(Some(3), 0)),
     ];
     for name in [
         "count",

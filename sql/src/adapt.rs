@@ -5,7 +5,7 @@ mod expression;
 mod native;
 
 pub(crate) use aggregate::aggregate;
-pub(crate) use expression::expression;
+pub(crate) use expression::{expression, is_pick};
 
 use datafusion::common::DataFusionError;
 use engine::{Error, ErrorKind};

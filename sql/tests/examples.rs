@@ -92,7 +92,7 @@ fn the_job_done_right_warms_up_neutral() {
     harness.insert(0, rows(&graph, &prices)).unwrap();
     harness.end(0).unwrap();
     let schema = &graph.targets[0].stream.schema;
-    let out = concat_batches(schema, &harness.emitted(0).unwrap()).unwrap();
+    let out = concat_batches(schema, &harness.emitted(0)).unwrap();
     assert_eq!((out.num_columns(), out.num_rows()), (15, 60));
     let column = |name: &str| Arc::clone(out.column_by_name(name).unwrap());
     let leading = |name: &str| {

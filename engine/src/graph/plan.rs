@@ -115,11 +115,15 @@ fn duration(duration: Option<Duration>) -> String {
 }
 
 fn target(f: &mut fmt::Formatter<'_>, graph: &Graph, target: &Target) -> fmt::Result {
-    let Target { stream, from } = target;
+    let Target {
+        stream,
+        from,
+        columns,
+    } = target;
     let (name, from) = (&stream.name, port(graph, *from));
     writeln!(f, "sink {name} ({}) of {from}", stream.connector)?;
-    for field in stream.schema.fields() {
-        writeln!(f, "{name}: writes {}", column(field))?;
+    for (field, expression) in stream.schema.fields().iter().zip(columns) {
+        writeln!(f, "{name}: writes {} = {expression}", column(field))?;
     }
     match stream.key.is_empty() {
         true => Ok(()),
@@ -216,7 +220,7 @@ mod tests {
         };
         let mut graph = Graph::default();
         let from = graph.add_input(input);
-        graph.targets.push(Target { stream, from });
+        graph.targets.push(Target::new(stream, from));
         graph
     }
 

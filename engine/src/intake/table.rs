@@ -33,6 +33,7 @@ pub(super) struct Table {
     event_time: Option<usize>,
     delay: i64,
     timing: Timing,
+    on_time: Option<OnTime>,
     pub(super) state: TableState,
 }
 
@@ -49,6 +50,15 @@ pub(super) struct Taken {
     pub(super) rows: Option<RecordBatch>,
     pub(super) late: Option<RecordBatch>,
     pub(super) dead: Option<RecordBatch>,
+}
+
+/// `_split` and `_late` of rows of one split, none of them late: what nearly every call appends, kept
+/// from the last.
+#[derive(Debug)]
+struct OnTime {
+    split: u32,
+    rows: usize,
+    columns: [ArrayRef; 2],
 }
 
 /// A row that is not one of the table, and when it arrived.
@@ -83,6 +93,7 @@ impl Table {
                 .event_time
                 .map_or(0, |time| time.delay.as_nanos() as i64),
             timing: input.timing,
+            on_time: None,
             state: TableState::default(),
         }
     }
@@ -156,14 +167,16 @@ impl Table {
         records: Records,
         dead: &mut DeadRows,
     ) -> Result<(Records, Vec<ArrayRef>, Vec<Bad>)> {
-        let mut columns = records.rows.columns().to_vec();
-        columns.push(records.arrivals());
-        let source = RecordBatch::try_new(Arc::clone(&self.source_schema), columns)?;
-        match self.evaluate(&source) {
+        let columns = match self.columns.columns.iter().all(|c| c.position().is_some()) {
+            true => self.pick(&records),
+            false => self.evaluate(&self.source(&records)?),
+        };
+        match columns {
             Ok(columns) => return Ok((records, columns, vec![])),
             Err(error) if error.kind() != ErrorKind::Invalid => return Err(error),
             Err(_) => {}
         }
+        let source = self.source(&records)?;
         let mut bad = vec![];
         for row in 0..source.num_rows() {
             if let Err(error) = self.evaluate(&source.slice(row, 1)) {
@@ -193,8 +206,30 @@ impl Table {
         Ok((records, columns, bad))
     }
 
+    /// The columns of the source and the arrival.
+    fn source(&self, records: &Records) -> Result<RecordBatch> {
+        let mut columns = records.rows.columns().to_vec();
+        columns.push(records.arrivals());
+        Ok(RecordBatch::try_new(
+            Arc::clone(&self.source_schema),
+            columns,
+        )?)
+    }
+
+    /// The columns of a table that computes none of them.
+    fn pick(&self, records: &Records) -> Result<Vec<ArrayRef>> {
+        let columns = records.rows.columns();
+        self.with_time(self.columns.collect(|column| {
+            let column = column.position().and_then(|at| columns.get(at));
+            Ok(column.map_or_else(|| records.arrivals(), Arc::clone))
+        })?)
+    }
+
     fn evaluate(&self, source: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let columns = self.columns.evaluate(source)?;
+        self.with_time(self.columns.evaluate(source)?)
+    }
+
+    fn with_time(&self, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
         if let Some(time) = self.event_time
             && columns[time].null_count() > 0
         {
@@ -270,12 +305,8 @@ impl Table {
         verdict: &Verdict,
     ) -> Result<Taken> {
         let rows = records.arrived_at.len();
-        let late = match verdict.late.is_empty() {
-            true => BooleanBuffer::new_unset(rows),
-            false => BooleanBuffer::from(verdict.late.as_slice()),
-        };
-        let late = BooleanArray::from(late);
-        let late_count = late.true_count();
+        let late_count = verdict.late.iter().filter(|late| **late).count();
+        let late = || BooleanArray::from(BooleanBuffer::from(verdict.late.as_slice()));
         let counts = &mut self.state.counts;
         counts.late += late_count as u64;
         counts.accepted += (rows - late_count - verdict.future.len()) as u64;
@@ -284,13 +315,18 @@ impl Table {
             0 => None,
             _ => Some(filter_record_batch(
                 &self.late_rows(records, &columns)?,
-                &late,
+                &late(),
             )?),
         };
         columns.reserve_exact(3);
         columns.push(records.arrivals());
-        columns.push(Arc::new(UInt32Array::from_value(number, rows)));
-        columns.push(Arc::new(late));
+        match late_count {
+            0 => columns.extend(self.on_time(number, rows)),
+            _ => {
+                columns.push(Arc::new(UInt32Array::from_value(number, rows)));
+                columns.push(Arc::new(late()));
+            }
+        }
         let mut batch = RecordBatch::try_new(Arc::clone(&self.batch_schema), columns)?;
         if !verdict.future.is_empty() {
             let mut stays = vec![true; rows];
@@ -302,6 +338,24 @@ impl Table {
             late: late_rows,
             dead: None,
         })
+    }
+
+    fn on_time(&mut self, split: u32, rows: usize) -> [ArrayRef; 2] {
+        if let Some(last) = &self.on_time
+            && (last.split, last.rows) == (split, rows)
+        {
+            return last.columns.clone();
+        }
+        let columns: [ArrayRef; 2] = [
+            Arc::new(UInt32Array::from_value(split, rows)),
+            Arc::new(BooleanArray::new(BooleanBuffer::new_unset(rows), None)),
+        ];
+        let kept = self.on_time.insert(OnTime {
+            split,
+            rows,
+            columns,
+        });
+        kept.columns.clone()
     }
 
     fn late_rows(&self, records: &Records, columns: &[ArrayRef]) -> Result<RecordBatch> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::error::{Error, Result};
 use crate::expression::Expression;
@@ -21,8 +21,17 @@ pub struct Project {
 
 impl fmt::Display for Project {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Project: ")?;
-        for (i, (field, column)) in self.schema.fields().iter().zip(&self.columns).enumerate() {
+        write!(f, "Project: {}", SelectList(&self.schema, &self.columns))
+    }
+}
+
+/// Columns with how they are computed, as in `SELECT`.
+pub(crate) struct SelectList<'a>(pub(crate) &'a Schema, pub(crate) &'a [Arc<dyn Expression>]);
+
+impl fmt::Display for SelectList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(schema, columns) = self;
+        for (i, (field, column)) in schema.fields().iter().zip(*columns).enumerate() {
             let comma = if i == 0 { "" } else { ", " };
             let text = column.to_string();
             match text == *field.name() {
@@ -58,9 +67,17 @@ impl Project {
 
     /// The columns of the projected rows.
     pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        self.collect(|expression| expression.evaluate(batch))
+    }
+
+    /// The columns, each as `evaluate` has it.
+    pub(crate) fn collect(
+        &self,
+        evaluate: impl Fn(&Arc<dyn Expression>) -> Result<ArrayRef>,
+    ) -> Result<Vec<ArrayRef>> {
         let mut columns = Vec::with_capacity(self.columns.len());
         for (field, expression) in self.schema.fields().iter().zip(&self.columns) {
-            let column = expression.evaluate(batch)?;
+            let column = evaluate(expression)?;
             if !field.is_nullable() && column.null_count() > 0 {
                 let name = field.name();
                 return Err(Error::invalid(format!(

@@ -286,14 +286,11 @@ impl ReplayLoop {
         self.tell_dead(&emitted.dead);
         self.epoch = self.epoch.next();
         let epoch = self.epoch;
-        for (number, (batches, sink)) in emitted.targets.into_iter().zip(&self.targets).enumerate()
-        {
+        for (batches, sink) in emitted.targets.into_iter().zip(&self.targets) {
             if batches.is_empty() {
                 continue;
             }
-            let target = &self.shard.graph().targets[number];
-            let rows = batches.into_iter().map(|batch| target.visible(batch));
-            let rows = rows.collect::<Result<Vec<_>>>()?;
+            let rows = batches.into_iter().map(|leaving| leaving.rows).collect();
             let publication = Publication::Rows { epoch, rows };
             // A sink loop that is gone has failed, and its error ends the replay; or it was
             // given up at a stop.

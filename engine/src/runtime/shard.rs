@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +16,20 @@ use crate::operator::{Operator, Output, Snapshot};
 use crate::stream::ARRIVED_AT;
 use crate::time::Watermark;
 
+/// Rows for a target.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    /// They, with the columns of the table.
+    pub rows: RecordBatch,
+    /// When the last of them arrived, in nanoseconds, where they have kept that.
+    pub arrived_at: Option<i64>,
+}
+
 /// Rows that left the shard.
 #[derive(Debug, Default)]
 pub struct Emitted {
-    /// For each target, in order; columns beyond those of the sink's table are system columns.
-    pub targets: Vec<Vec<RecordBatch>>,
+    /// For each target, in order.
+    pub targets: Vec<Vec<Leaving>>,
     /// For `<table>$late`: table and rows.
     pub late: Vec<(usize, RecordBatch)>,
     /// For `<table>$dead`: table and rows.
@@ -46,8 +55,10 @@ struct Step {
     /// The watermark of each port, and what they have in common.
     ports: Vec<Watermark>,
     watermark: Watermark,
-    readers: Arc<[Reader]>,
+    readers: Vec<Reader>,
     counts: StepCounts,
+    /// What it has emitted and nobody has been handed yet: nothing between two messages.
+    out: Output,
 }
 
 /// Who reads a port.
@@ -66,10 +77,12 @@ pub struct Shard {
     intake: Intake,
     steps: Vec<Step>,
     /// Per table, who reads it.
-    inputs: Vec<Arc<[Reader]>>,
+    inputs: Vec<Vec<Reader>>,
     digests: Option<Vec<Digest>>,
     /// Per target, the rows it was given.
     rows_out: Vec<u64>,
+    /// Per target, where its rows have their arrival, if they do.
+    arrivals: Vec<Option<usize>>,
     emitted: Emitted,
 }
 
@@ -125,8 +138,9 @@ impl Shard {
                 table: graph.table_of(Port::Node(number)),
                 ports: vec![Watermark::MIN; node.inputs.len()],
                 watermark: Watermark::MIN,
-                readers: readers.into(),
+                readers,
                 counts: StepCounts::default(),
+                out: Output::default(),
             })
         };
         let steps = readers
@@ -134,7 +148,6 @@ impl Shard {
             .enumerate()
             .map(step)
             .collect::<Result<Vec<_>>>()?;
-        let inputs = inputs.into_iter().map(Arc::from).collect();
         let digests = match digests {
             true => Some(graph.targets.iter().map(digest).collect::<Result<_>>()?),
             false => None,
@@ -144,8 +157,10 @@ impl Shard {
             targets: vec![vec![]; graph.targets.len()],
             ..Emitted::default()
         };
+        let arrival = |target: &Target| graph.schema(target.from).index_of(ARRIVED_AT).ok();
         Ok(Self {
             rows_out: vec![0; graph.targets.len()],
+            arrivals: graph.targets.iter().map(arrival).collect(),
             graph,
             intake,
             steps,
@@ -174,10 +189,10 @@ impl Shard {
         self.emitted.late.extend(step.late);
         self.emitted.dead.extend(step.dead);
         for (table, message) in step.messages {
-            let readers = Arc::clone(&self.inputs[table]);
+            let port = Port::Input(table);
             match message {
-                Message::Batch(batch) => self.hand_on(&readers, batch)?,
-                Message::Watermark(watermark) => self.advance(&readers, watermark)?,
+                Message::Batch(batch) => self.hand_on(port, batch)?,
+                Message::Watermark(watermark) => self.advance(port, watermark)?,
             }
         }
         Ok(step.changed)
@@ -185,40 +200,49 @@ impl Shard {
 
     /// Hands rows to all who read the port they left. The last of them gets the batch itself: a
     /// clone counts a reference for every column.
-    fn hand_on(&mut self, readers: &[Reader], batch: RecordBatch) -> Result<()> {
-        let Some((last, others)) = readers.split_last() else {
-            return Ok(());
-        };
-        for reader in others {
-            self.deliver(*reader, batch.clone())?;
+    fn hand_on(&mut self, from: Port, batch: RecordBatch) -> Result<()> {
+        for other in 1..self.readers(from).len() {
+            self.deliver(self.readers(from)[other - 1], batch.clone())?;
         }
-        self.deliver(*last, batch)
+        match self.readers(from).last() {
+            Some(last) => self.deliver(*last, batch),
+            None => Ok(()),
+        }
+    }
+
+    fn readers(&self, from: Port) -> &[Reader] {
+        match from {
+            Port::Input(table) => &self.inputs[table],
+            Port::Node(step) => &self.steps[step].readers,
+        }
     }
 
     fn deliver(&mut self, reader: Reader, batch: RecordBatch) -> Result<()> {
         match reader {
             Reader::Target(number) => {
+                let rows = self.graph.targets[number].visible(&batch)?;
                 if let Some(digests) = &mut self.digests {
-                    digests[number].add(&batch)?;
+                    digests[number].add(&rows)?;
                 }
-                self.rows_out[number] += batch.num_rows() as u64;
-                self.emitted.targets[number].push(batch);
+                self.rows_out[number] += rows.num_rows() as u64;
+                let arrivals = self.arrivals[number].map(|column| batch.column(column));
+                let arrived_at = arrivals.and_then(last);
+                self.emitted.targets[number].push(Leaving { rows, arrived_at });
                 Ok(())
             }
             Reader::Step { number, port } => {
                 let step = &mut self.steps[number];
-                let mut out = Output::default();
                 step.counts.rows_in += batch.num_rows() as u64;
-                step.operator.on_batch(port, batch, &mut out)?;
-                self.forward(number, &mut out)
+                step.operator.on_batch(port, batch, &mut step.out)?;
+                self.forward(number)
             }
         }
     }
 
     /// Tells all who read a port how far it is complete.
-    fn advance(&mut self, readers: &[Reader], watermark: Watermark) -> Result<()> {
-        for reader in readers {
-            let Reader::Step { number, port } = *reader else {
+    fn advance(&mut self, from: Port, watermark: Watermark) -> Result<()> {
+        for reader in 0..self.readers(from).len() {
+            let Reader::Step { number, port } = self.readers(from)[reader] else {
                 continue;
             };
             let step = &mut self.steps[number];
@@ -230,17 +254,16 @@ impl Shard {
                 continue;
             }
             step.watermark = common;
-            let mut out = Output::default();
-            step.operator.on_watermark(common, &mut out)?;
-            self.forward(number, &mut out)?;
-            let readers = Arc::clone(&self.steps[number].readers);
-            self.advance(&readers, common)?;
+            step.operator.on_watermark(common, &mut step.out)?;
+            self.forward(number)?;
+            self.advance(Port::Node(number), common)?;
         }
         Ok(())
     }
 
     /// Hands on what a step emitted.
-    fn forward(&mut self, number: usize, out: &mut Output) -> Result<()> {
+    fn forward(&mut self, number: usize) -> Result<()> {
+        let mut out = std::mem::take(&mut self.steps[number].out);
         let rejected = out.take_rejected();
         if !rejected.is_empty() {
             let step = &mut self.steps[number];
@@ -248,7 +271,8 @@ impl Shard {
             let mut dead = DeadRows::default();
             for row in &rejected {
                 dead.push(DeadRow {
-                    arrived_at: arrived_at(&row.row).unwrap_or(step.watermark.arrived_at.0),
+                    arrived_at: (row.row.column_by_name(ARRIVED_AT).and_then(last))
+                        .unwrap_or(step.watermark.arrived_at.0),
                     origin: None,
                     record_time: None,
                     stage: &step.name,
@@ -260,12 +284,12 @@ impl Shard {
                 .dead
                 .extend(dead.finish()?.map(|rows| (step.table, rows)));
         }
-        for batch in out.take() {
+        for batch in out.drain() {
             let step = &mut self.steps[number];
             step.counts.rows_out += batch.num_rows() as u64;
-            let readers = Arc::clone(&step.readers);
-            self.hand_on(&readers, batch)?;
+            self.hand_on(Port::Node(number), batch)?;
         }
+        self.steps[number].out = out;
         Ok(())
     }
 
@@ -391,9 +415,8 @@ fn digest(target: &Target) -> Result<Digest> {
     Digest::new(schema, &key.collect::<Result<Vec<_>, _>>()?)
 }
 
-fn arrived_at(row: &RecordBatch) -> Option<i64> {
-    use arrow::array::AsArray;
-    let column = row.column_by_name(ARRIVED_AT)?;
+/// The last instant of a column.
+fn last(column: &ArrayRef) -> Option<i64> {
     let times = column.as_primitive_opt::<TimestampNanosecondType>()?;
-    times.values().first().copied()
+    times.values().last().copied()
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
-use super::shard::{Emitted, Shard};
+use super::shard::{Emitted, Leaving, Shard};
 use super::sink_loop::Publication;
 use super::source_loop::Event;
 use super::status::SharedStatus;
@@ -21,7 +21,6 @@ use crate::intake::journal::Entry;
 use crate::intake::{Arrival, Records, recording};
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
-use crate::stream::ARRIVED_AT;
 
 /// How often silence is looked at: idle splits, windows over arrival time.
 const TICK: Duration = Duration::from_millis(20);
@@ -209,10 +208,12 @@ impl ShardLoop {
         };
         let now = self.clock.now().0;
         for (target, batches) in emitted.targets.into_iter().enumerate() {
-            for batch in batches {
+            for Leaving { rows, arrived_at } in batches {
                 self.epoch.emitted = true;
-                self.measure(&batch, now);
-                let rows = self.shard.graph().targets[target].visible(batch)?;
+                if let Some(arrived_at) = arrived_at {
+                    let mut status = self.status.lock();
+                    status.latency.add(now - arrived_at, rows.num_rows() as u64);
+                }
                 match &self.at_once[target] {
                     Some(sink) => {
                         let epoch = self.epoch.record.epoch;
@@ -233,17 +234,6 @@ impl ShardLoop {
             self.epoch.output(numbers.dead(table), rows);
         }
         Ok(())
-    }
-
-    /// Notes how long rows took since they arrived.
-    fn measure(&self, batch: &RecordBatch, now: i64) {
-        let times = batch.column_by_name(ARRIVED_AT);
-        let times = times.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
-        let last = times.and_then(|times| times.values().last().copied());
-        if let Some(last) = last {
-            let mut status = self.status.lock();
-            status.latency.add(now - last, batch.num_rows() as u64);
-        }
     }
 
     /// Ends the epoch and begins the next.

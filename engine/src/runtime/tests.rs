@@ -102,10 +102,8 @@ fn graph_of(targets: &[&str]) -> Arc<Graph> {
         columns: columns(&batch, &out),
     };
     let from = graph.add(Arc::new(project), vec![order]);
-    graph.targets.extend(targets.iter().map(|name| Target {
-        stream: stream(name),
-        from,
-    }));
+    let targets = targets.iter().map(|name| Target::new(stream(name), from));
+    graph.targets.extend(targets);
     assert_eq!(from, Port::Node(1));
     Arc::new(graph)
 }

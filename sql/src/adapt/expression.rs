@@ -63,6 +63,15 @@ pub(crate) fn expression(
     }))
 }
 
+/// Whether an expression only picks what is there, a column, a member of one or a constant: no row
+/// can fail by it.
+pub(crate) fn is_pick(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) | Expr::Literal(..) => true,
+        other => field_access(other).is_some_and(|(of, _)| is_pick(of)),
+    }
+}
+
 /// The struct and the name in `struct['name']`.
 fn field_access(expr: &Expr) -> Option<(&Expr, &str)> {
     let Expr::ScalarFunction(call) = expr else {

@@ -3,12 +3,13 @@
 //! This runs on the whole graph, when it is known who reads what. A projection takes the place
 //! of the one below unless that would compute something twice, in this step or in another that
 //! shares the one below. Columns that nobody reads are left out of projections that are there
-//! anyway, and a projection that changes nothing goes.
+//! anyway, a projection that changes nothing goes, and one that a table is written from and that
+//! computes nothing is left to the table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
 use engine::Graph;
@@ -17,6 +18,7 @@ use engine::operator::project::Project;
 use engine::stream::ARRIVED_AT;
 
 use super::{Compiler, Step};
+use crate::adapt;
 
 impl Compiler<'_> {
     /// The graph with as few projections as there can be.
@@ -33,10 +35,8 @@ impl Compiler<'_> {
             done: BTreeMap::new(),
         };
         let mut fused = vec![];
-        for Target { stream, from } in targets {
-            let columns = stream.schema.fields().len();
-            let from = fuse.read(from, |at, name| at < columns || name == ARRIVED_AT)?;
-            fused.push(Target { stream, from });
+        for target in targets {
+            fused.push(fuse.target(target)?);
         }
         graph.targets = fused;
         Ok(graph)
@@ -77,24 +77,70 @@ struct Projection {
 }
 
 impl Fuse<'_> {
+    /// A table that is written. What only picks columns it does itself, unless rows are rejected
+    /// by that.
+    fn target(&mut self, target: Target) -> Step<Target> {
+        let fields = target.stream.schema.fields();
+        let reads = |at: usize, name: &str| at < fields.len() || name == ARRIVED_AT;
+        let Some(over) = self.only(target.from, reads) else {
+            let from = self.port(target.from)?;
+            return Ok(Target { from, ..target });
+        };
+        let over = self.joined(over);
+        let below = self.compiler.graph.schema(over.input);
+        let picked = |(expr, field): (&Expr, &FieldRef)| {
+            let rejects = || match expr {
+                Expr::Column(column) => {
+                    let from = below.field_with_name(&column.name);
+                    from.is_ok_and(Field::is_nullable)
+                }
+                _ => true,
+            };
+            adapt::is_pick(expr) && (field.is_nullable() || !rejects())
+        };
+        if !over.columns.iter().zip(fields).all(picked) {
+            let from = self.project(over)?;
+            return Ok(Target { from, ..target });
+        }
+        let read = over.names();
+        let from = self.read(over.input, |_, name| {
+            name == ARRIVED_AT || read.iter().any(|read| read == name)
+        })?;
+        let below = self.graph.schema(from);
+        let columns = over.columns.iter().take(fields.len());
+        let columns = columns.map(|expr| self.compiler.adapt(expr, &below));
+        Ok(Target {
+            columns: columns.collect::<Step<_>>()?,
+            from,
+            stream: target.stream,
+        })
+    }
+
     /// The new port for one reader of a port, who reads the columns that `reads` says, by
     /// position and name.
     fn read(&mut self, port: Port, reads: impl Fn(usize, &str) -> bool) -> Step<Port> {
-        let Port::Node(node) = port else {
-            return Ok(port);
-        };
-        match self.projection(node) {
-            Some(mut projection) if self.readers[node] == 1 => {
-                let names = projection.fields.iter().enumerate();
-                let read: Vec<bool> = names.map(|(at, field)| reads(at, field.name())).collect();
-                let mut kept = read.iter();
-                projection.fields.retain(|_| kept.next() == Some(&true));
-                let mut kept = read.iter();
-                projection.columns.retain(|_| kept.next() == Some(&true));
+        match self.only(port, reads) {
+            Some(projection) => {
+                let projection = self.joined(projection);
                 self.project(projection)
             }
-            _ => self.port(port),
+            None => self.port(port),
         }
+    }
+
+    /// The projection at a port that has one reader, with the columns that it reads.
+    fn only(&self, port: Port, reads: impl Fn(usize, &str) -> bool) -> Option<Projection> {
+        let Port::Node(node) = port else {
+            return None;
+        };
+        let mut projection = self.projection(node).filter(|_| self.readers[node] == 1)?;
+        let names = projection.fields.iter().enumerate();
+        let read: Vec<bool> = names.map(|(at, field)| reads(at, field.name())).collect();
+        let mut kept = read.iter();
+        projection.fields.retain(|_| kept.next() == Some(&true));
+        let mut kept = read.iter();
+        projection.columns.retain(|_| kept.next() == Some(&true));
+        Some(projection)
     }
 
     /// The new port for a reader who knows columns by their positions.
@@ -106,7 +152,10 @@ impl Fuse<'_> {
             return Ok(*port);
         }
         let made = match self.projection(node) {
-            Some(projection) => self.project(projection)?,
+            Some(projection) => {
+                let projection = self.joined(projection);
+                self.project(projection)?
+            }
             None => {
                 let step = self.compiler.graph.nodes[node].clone();
                 let inputs = step.inputs.iter().map(|input| self.port(*input));
@@ -129,13 +178,18 @@ impl Fuse<'_> {
     }
 
     /// A projection, joined with those below it.
-    fn project(&mut self, mut over: Projection) -> Step<Port> {
+    fn joined(&self, mut over: Projection) -> Projection {
         while let Port::Node(node) = over.input
             && let Some(under) = self.projection(node)
             && under.can_join(&over, self.readers[node] > 1)
         {
             over = under.join(over);
         }
+        over
+    }
+
+    /// The port of a projection that is joined with those below it.
+    fn project(&mut self, over: Projection) -> Step<Port> {
         let read: Vec<String> = over.names();
         let input = self.read(over.input, |_, name| read.iter().any(|read| read == name))?;
         let below = self.graph.schema(input);

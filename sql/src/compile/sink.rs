@@ -76,10 +76,8 @@ impl Compiler<'_> {
         };
         let relation = self.relation(&plan, Demand::Any).map_err(placed)?;
         let from = self.delivered(&relation, &written(table));
-        self.graph.targets.push(Target {
-            stream: table.stream.clone(),
-            from,
-        });
+        let target = Target::new(table.stream.clone(), from);
+        self.graph.targets.push(target);
         Ok(())
     }
 

@@ -160,6 +160,49 @@ fn what_is_computed_twice_stays_a_step_and_is_cut_to_what_is_read() {
 }
 
 #[test]
+fn a_table_picks_its_columns_itself_unless_rows_are_rejected_by_that() {
+    let over = "OVER (PARTITION BY s ORDER BY at)";
+    let tables = "CREATE TABLE n (s STRING, x DOUBLE NOT NULL) WITH ('connector' = 'memory'); ";
+    let compiled = |insert: &str| {
+        let script = format!("{TABLES}{tables}{insert}");
+        let script = Script::parse(&script, &Overrides::default()).unwrap();
+        compile(&script.catalog, &script.inserts).unwrap()
+    };
+    let steps = |insert: &str| compiled(insert).nodes.len();
+    // Key and Over; of a sum there is a Project, and of what may be NULL and must not.
+    let picks = compiled(&format!("INSERT INTO o SELECT s, LAG(p) {over} FROM t"));
+    assert_eq!(picks.nodes.len(), 2, "{picks}");
+    assert_eq!(projections(&picks.to_string()), ["s, lag AS x"]);
+    let member = format!("INSERT INTO o SELECT s, (macd(p) {over})['hist'] FROM t");
+    assert_eq!(steps(&member), 2);
+    assert_eq!(
+        steps(&format!("INSERT INTO o SELECT 'x', LAG(p) {over} FROM t")),
+        2
+    );
+    assert_eq!(
+        steps(&format!("INSERT INTO o SELECT s, LAG(p) {over} + 1 FROM t")),
+        3
+    );
+    assert_eq!(
+        steps(&format!("INSERT INTO n SELECT s, LAG(p) {over} FROM t")),
+        3
+    );
+    // Two tables of other columns are written from one step.
+    let two = format!(
+        "CREATE VIEW w AS SELECT s, p, LAG(p) {over} AS l FROM t; INSERT INTO o SELECT s, l FROM w; \
+         INSERT INTO o2 SELECT s, p FROM w"
+    );
+    assert_eq!(steps(&two), 2);
+    // Where the places of the columns change, the plan does.
+    let other = compiled(&format!("INSERT INTO o SELECT s, LAG(p, 1) {over} FROM t"));
+    assert_eq!(picks.plan(), other.plan());
+    let other = compiled(&format!(
+        "INSERT INTO o SELECT UPPER(s), LAG(p) {over} FROM t"
+    ));
+    assert_ne!(picks.plan(), other.plan());
+}
+
+#[test]
 fn a_computed_step_that_two_queries_share_is_shared() {
     let view = "CREATE VIEW w AS SELECT s, sqrt(p) + 1 AS x, LAG(p) OVER (PARTITION BY s ORDER BY \
                 at) AS l FROM t; ";

@@ -233,7 +233,7 @@ impl Driver {
         let target = shards
             .target(name)
             .ok_or_else(|| Refused(format!("{name} is not written")))?;
-        let emitted = shards.gather(|harness| harness.emitted(target))?;
+        let emitted = shards.gather(|harness| Ok(harness.emitted(target)))?;
         let schema = shards.target_schema(target);
         let types = schema
             .fields()
