@@ -7,10 +7,14 @@
 //! that run one job the one that comes second fails. It comes second only while the other's record
 //! is there: once the log is cut, nothing is left to fail on. So a job's folder is also locked by
 //! whoever opens it. Every object begins with a magic number and a version and ends with a
-//! checksum; one that does not check is refused and never overwritten.
+//! checksum; one that does not check is refused and never overwritten, and so is one of a version
+//! that this build does not write: a log is read by the build that wrote it. Records have version 2;
+//! in version 1 the rows that are kept had all columns of a recording.
 
 mod container;
 pub mod record;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -23,6 +27,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use crate::commit::CommitPoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Epoch;
+use container::Chunks;
 use record::{Record, StoredSnapshot, decode_published, encode_published};
 
 /// The log of one shard of a job.
@@ -31,6 +36,8 @@ pub struct Log {
     store: Arc<dyn ObjectStore>,
     job: Path,
     shard: u32,
+    /// What the last record was written in.
+    spare: Chunks,
 }
 
 /// What a log holds.
@@ -58,7 +65,13 @@ impl Contents {
 impl Log {
     /// The log of a shard in the job's folder; does no I/O.
     pub fn new(store: Arc<dyn ObjectStore>, job: Path, shard: u32) -> Self {
-        Self { store, job, shard }
+        let spare = Chunks::default();
+        Self {
+            store,
+            job,
+            shard,
+            spare,
+        }
     }
 
     fn folder(&self) -> Path {
@@ -228,7 +241,11 @@ impl CommitPoint for Log {
     }
 
     async fn commit(&mut self, record: &Record) -> Result<()> {
-        self.append(record.epoch, record.encode()?).await
+        let chunks = record.encode(&mut self.spare)?;
+        let payload = chunks.iter().cloned().collect();
+        self.append(record.epoch, payload).await?;
+        self.spare = Chunks::of(chunks);
+        Ok(())
     }
 }
 

@@ -6,6 +6,8 @@
 //! in `_record_time`, 6 split read up to `_offset`), `_reason` and `_payload` (of rejected records).
 //! Late and future rows are rows like any other: a replay decides anew, and the same.
 
+pub(crate) mod run;
+
 use std::sync::Arc;
 
 use arrow::array::{

@@ -269,6 +269,12 @@ proptest! {
         for arrival in &before {
             batches.extend(recording::encode(&schema, arrival, 0).unwrap());
         }
+        for batch in &batches {
+            if let Some((run, rows)) = recording::run::shorten(batch).unwrap() {
+                prop_assert!(rows.num_columns() < batch.num_columns());
+                prop_assert_eq!(&run.lengthen(&rows).unwrap(), batch);
+            }
+        }
         let all = arrow::compute::concat_batches(&schema, &batches).unwrap();
         let after = recording::decode(&all, 0).unwrap();
         prop_assert_eq!(run(before, false), run(after, false));

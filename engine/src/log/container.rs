@@ -15,7 +15,6 @@ use arrow::datatypes::Schema;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
-use object_store::PutPayload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -26,19 +25,50 @@ use crate::error::{Error, Result};
 /// what the one before it left.
 const CHUNK: usize = 1 << 20;
 
+/// Empty chunks of what was written before. Memory that the system hands out anew costs as much
+/// again as what is written into it.
+#[derive(Debug, Default)]
+pub(super) struct Chunks(Vec<Vec<u8>>);
+
+impl Clone for Chunks {
+    /// There are none: they are memory, and no state.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Chunks {
+    /// The chunks of something that is no longer needed; those that somebody still holds are left
+    /// to him.
+    pub(super) fn of(written: Vec<Bytes>) -> Self {
+        let unique = written.into_iter().filter(Bytes::is_unique);
+        let mut chunks: Vec<Vec<u8>> = unique.map(Vec::from).collect();
+        chunks.retain(|chunk| chunk.capacity() >= CHUNK);
+        chunks.iter_mut().for_each(Vec::clear);
+        Self(chunks)
+    }
+}
+
 /// Builds a container.
 #[derive(Debug)]
 pub(super) struct Writer {
     /// There is at least one.
     chunks: Vec<Vec<u8>>,
+    spare: Chunks,
 }
 
 impl Writer {
-    pub(super) fn new<T: Serialize>(magic: [u8; 8], version: u32, head: &T) -> Result<Self> {
+    pub(super) fn new<T: Serialize>(
+        magic: [u8; 8],
+        version: u32,
+        head: &T,
+        spare: Chunks,
+    ) -> Result<Self> {
         let head = postcard::to_stdvec(head)
             .map_err(|e| Error::internal("a log object cannot be encoded").caused_by(e))?;
         let mut writer = Self {
             chunks: vec![vec![]],
+            spare,
         };
         let length = (head.len() as u64).to_le_bytes();
         for part in [&magic[..], &version.to_le_bytes(), &length, &head] {
@@ -57,7 +87,9 @@ impl Writer {
     /// Takes what the last chunk has room for.
     fn fill(&mut self, bytes: &[u8]) -> usize {
         if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+            let chunk = self.spare.0.pop();
+            let chunk = chunk.unwrap_or_else(|| Vec::with_capacity(CHUNK));
+            self.chunks.push(chunk);
         }
         let Some(last) = self.chunks.last_mut() else {
             return 0;
@@ -74,7 +106,10 @@ impl Writer {
             arrow::array::RecordBatch::schema,
         );
         // Its length is written when it is known, so its place must be in one chunk.
-        self.chunks.push(vec![0; 8]);
+        // Most of what has many sections are snapshots, whose sections are small.
+        let mut chunk = self.spare.0.pop().unwrap_or_default();
+        chunk.extend([0; 8]);
+        self.chunks.push(chunk);
         let section = self.chunks.len() - 1;
         let mut stream = StreamWriter::try_new(&mut *self, &schema)?;
         for batch in batches {
@@ -88,7 +123,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> PutPayload {
+    pub(super) fn finish(mut self) -> Vec<Bytes> {
         let mut checksum = Xxh3::new();
         self.chunks.iter().for_each(|chunk| checksum.update(chunk));
         self.put(&checksum.digest().to_le_bytes());

@@ -1,12 +1,17 @@
 //! What the log holds: the record of an epoch and the snapshot of a shard.
+//!
+//! The rows that are kept of an arrival are those of its recording. Nearly all of them are a
+//! [`Run`]: what follows from its first row is in the head, and the columns with it are left out.
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use object_store::PutPayload;
 use serde::{Deserialize, Serialize};
 
-use super::container::{Reader, Writer};
-use crate::error::Result;
+use super::container::{Chunks, Reader, Writer};
+use crate::error::{Error, Result};
 use crate::intake::journal::Entry;
+use crate::intake::recording::run::{Run, shorten};
 use crate::operator::Snapshot;
 use crate::runtime::shard::ShardSnapshot;
 use crate::sink::Epoch;
@@ -14,7 +19,7 @@ use crate::sink::Epoch;
 const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
 const PUBLISHED: [u8; 8] = *b"MSPUBLSH";
-const RECORD_VERSION: u32 = 1;
+const RECORD_VERSION: u32 = 2;
 const SNAPSHOT_VERSION: u32 = 3;
 const PUBLISHED_VERSION: u32 = 1;
 
@@ -40,25 +45,74 @@ pub struct Record {
 struct Head {
     epoch: Epoch,
     journal: Vec<Entry>,
-    kept: Vec<usize>,
+    /// By table, the runs of each section; whole rows are none.
+    kept: Vec<(usize, Vec<Vec<Run>>)>,
     outputs: Vec<usize>,
     published: Vec<Epoch>,
     finished: bool,
 }
 
+/// Batches of the same columns that follow each other, with their runs.
+#[derive(Default)]
+struct Section {
+    runs: Vec<Run>,
+    batches: Vec<RecordBatch>,
+}
+
+/// Rows that are kept, cut into sections.
+fn sections(batches: &[RecordBatch]) -> Result<Vec<Section>> {
+    let mut sections: Vec<Section> = vec![];
+    for batch in batches {
+        let (run, rows) = match shorten(batch)? {
+            Some((run, rows)) => (Some(run), rows),
+            None => (None, batch.clone()),
+        };
+        // Whole rows, rows of a run, and such with a record time differ in how many columns
+        // they have.
+        let columns = |section: &Section| section.batches.first().map(RecordBatch::num_columns);
+        if sections.last().and_then(columns) != Some(rows.num_columns()) {
+            sections.push(Section::default());
+        }
+        if let Some(section) = sections.last_mut() {
+            section.runs.extend(run);
+            section.batches.push(rows);
+        }
+    }
+    Ok(sections)
+}
+
+/// The rows of a section as they were.
+fn whole(runs: Vec<Run>, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    if runs.is_empty() {
+        return Ok(batches);
+    }
+    if runs.len() != batches.len() {
+        return Err(Error::corrupt("a section has not as many tables as runs"));
+    }
+    let rows = runs.into_iter().zip(&batches);
+    rows.map(|(run, rows)| run.lengthen(rows)).collect()
+}
+
 impl Record {
-    /// The bytes.
-    pub fn encode(&self) -> Result<PutPayload> {
+    /// The bytes, in chunks.
+    pub(super) fn encode(&self, spare: &mut Chunks) -> Result<Vec<Bytes>> {
+        let (mut kept, mut rows) = (vec![], vec![]);
+        for (table, batches) in &self.kept {
+            let sections = sections(batches)?;
+            kept.push((*table, sections.iter().map(|s| s.runs.clone()).collect()));
+            rows.extend(sections.into_iter().map(|section| section.batches));
+        }
         let head = Head {
             epoch: self.epoch,
             journal: self.journal.clone(),
-            kept: self.kept.iter().map(|(table, _)| *table).collect(),
+            kept,
             outputs: self.outputs.iter().map(|(output, _)| *output).collect(),
             published: self.published.clone(),
             finished: self.finished,
         };
-        let mut writer = Writer::new(RECORD, RECORD_VERSION, &head)?;
-        for (_, batches) in self.kept.iter().chain(&self.outputs) {
+        let mut writer = Writer::new(RECORD, RECORD_VERSION, &head, std::mem::take(spare))?;
+        let outputs = self.outputs.iter().map(|(_, batches)| batches);
+        for batches in rows.iter().chain(outputs) {
             writer.batches(batches)?;
         }
         Ok(writer.finish())
@@ -67,15 +121,21 @@ impl Record {
     /// The record; `Corrupt` where the bytes are not one.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let (head, mut reader) = Reader::open::<Head>(bytes, RECORD, RECORD_VERSION)?;
-        let mut sections = |numbers: Vec<usize>| {
-            let section = |number| Ok((number, reader.batches()?));
-            numbers.into_iter().map(section).collect::<Result<Vec<_>>>()
-        };
+        let mut kept = vec![];
+        for (table, sections) in head.kept {
+            let mut rows = vec![];
+            for runs in sections {
+                rows.extend(whole(runs, reader.batches()?)?);
+            }
+            kept.push((table, rows));
+        }
+        let output = |number| Ok((number, reader.batches()?));
+        let outputs = head.outputs.into_iter().map(output);
         Ok(Self {
             epoch: head.epoch,
             journal: head.journal,
-            kept: sections(head.kept)?,
-            outputs: sections(head.outputs)?,
+            kept,
+            outputs: outputs.collect::<Result<_>>()?,
             published: head.published,
             finished: head.finished,
         })
@@ -112,11 +172,11 @@ impl StoredSnapshot {
             shard: self.shard.head.clone(),
             steps: steps.collect(),
         };
-        let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head)?;
+        let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head, Chunks::default())?;
         for table in self.shard.steps.iter().flat_map(|step| &step.tables) {
             writer.batches(std::slice::from_ref(table))?;
         }
-        Ok(writer.finish())
+        Ok(writer.finish().into_iter().collect())
     }
 
     /// The snapshot; `Corrupt` where the bytes are not one.
@@ -145,7 +205,8 @@ impl StoredSnapshot {
 
 /// The bytes that tell what each output had out.
 pub fn encode_published(published: &[Epoch]) -> Result<PutPayload> {
-    Ok(Writer::new(PUBLISHED, PUBLISHED_VERSION, &published)?.finish())
+    let writer = Writer::new(PUBLISHED, PUBLISHED_VERSION, &published, Chunks::default())?;
+    Ok(writer.finish().into_iter().collect())
 }
 
 /// What [`encode_published`] told; `Corrupt` where the bytes do not.

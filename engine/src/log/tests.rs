@@ -1,0 +1,152 @@
+//! Records: what is left out of them comes back, and what they were written in is used again.
+
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::Bytes;
+
+use super::container::Writer;
+use super::*;
+use crate::intake::{Arrival, Records, recording};
+use crate::source::{Rejected, Split};
+
+fn source() -> Schema {
+    Schema::new(vec![
+        Field::new("symbol", DataType::Utf8, true),
+        Field::new("price", DataType::Float64, true),
+    ])
+}
+
+fn rows(split: &str, first: i64, offsets: &[i64], timed: bool) -> Arrival {
+    let count = offsets.len();
+    let symbols = (0..count).map(|row| (row != 1).then(|| format!("S{row}")));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(symbols.collect::<StringArray>()),
+        Arc::new(Float64Array::from_iter_values(
+            (0..count).map(|row| row as f64 / 3.0),
+        )),
+    ];
+    Arrival::Records(Records {
+        table: 0,
+        split: Split::new(split),
+        rows: RecordBatch::try_new(Arc::new(source()), columns).unwrap(),
+        offsets: offsets.iter().copied().collect(),
+        record_times: timed.then(|| offsets.iter().map(|offset| offset * 7).collect()),
+        arrived_at: (first..first + count as i64).collect(),
+        rejected: vec![],
+        next_offset: offsets.last().map_or(0, |last| last + 1),
+    })
+}
+
+fn rejected(at: i64) -> Arrival {
+    let rejected = Rejected {
+        offset: 9,
+        record_time: None,
+        payload: Bytes::from_static(b"{"),
+        reason: "cut short".to_owned(),
+    };
+    let Arrival::Records(records) = rows("0", at, &[], false) else {
+        unreachable!()
+    };
+    Arrival::Records(Records {
+        rejected: vec![(at, rejected)],
+        arrived_at: ScalarBuffer::from(vec![]),
+        ..records
+    })
+}
+
+fn record(arrivals: &[Arrival]) -> Record {
+    let schema = recording::schema(&source());
+    let encoded = arrivals
+        .iter()
+        .map(|arrival| recording::encode(&schema, arrival, 0).unwrap());
+    Record {
+        epoch: Epoch(3),
+        kept: vec![(1, encoded.flatten().collect())],
+        ..Record::default()
+    }
+}
+
+fn bytes(record: &Record) -> Vec<u8> {
+    record.encode(&mut Chunks::default()).unwrap().concat()
+}
+
+#[test]
+fn kept_rows_come_back_as_they_were() {
+    let splits = vec![Split::new("0"), Split::new("1")];
+    let record = record(&[
+        Arrival::Splits {
+            table: 0,
+            splits,
+            at: 1,
+        },
+        rows("0", 10, &[4, 5, 6], false),
+        rows("1", 20, &[1], false),
+        rows("1", 30, &[2, 3, 7], false),
+        rejected(35),
+        rows("0", 40, &[7, 8], true),
+        Arrival::Tick { at: 50 },
+        rows("0", 60, &[9, 10], true),
+        rows("0", 70, &[11], false),
+    ]);
+    let again = Record::decode(&bytes(&record)).unwrap();
+    assert_eq!(again.epoch, record.epoch);
+    assert_eq!(again.kept, record.kept);
+}
+
+#[test]
+fn what_follows_from_the_first_row_takes_no_bytes() {
+    let one = rows("0", 10, &(0..8_192).collect::<Vec<_>>(), false);
+    let run = record(std::slice::from_ref(&one));
+    // The texts and floats alone, with the offsets and the NULLs of the texts.
+    let source: usize = run.kept[0].1[0].columns()[..2]
+        .iter()
+        .map(|column| column.to_data().get_slice_memory_size().unwrap())
+        .sum();
+    let size = bytes(&run).len();
+    assert!(size < source + 4_096, "{size} bytes for {source}");
+    // Rows of two splits are none.
+    let other = record(&[one, rows("1", 9_000, &[0], false)]);
+    let both = concat_batches(&recording::schema(&self::source()), &other.kept[0].1).unwrap();
+    let whole = Record {
+        kept: vec![(1, vec![both])],
+        ..other
+    };
+    assert!(bytes(&whole).len() > source + 8_192 * 25);
+    assert_eq!(Record::decode(&bytes(&whole)).unwrap().kept, whole.kept);
+}
+
+#[test]
+fn a_record_of_another_format_is_refused() {
+    let head = (Epoch(1), 0_u8);
+    let writer = Writer::new(*b"MSRECORD", 1, &head, Chunks::default()).unwrap();
+    let error = Record::decode(&writer.finish().concat()).unwrap_err();
+    let text = "it has format 1, this build reads format 2";
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn a_record_is_written_in_the_chunks_of_the_one_before() {
+    let record = record(&[rows("0", 0, &(0..100_000).collect::<Vec<_>>(), true)]);
+    let first = record.encode(&mut Chunks::default()).unwrap();
+    let expected = first.concat();
+    let places =
+        |chunks: &[Bytes]| -> Vec<_> { chunks.iter().map(|chunk| chunk.as_ptr()).collect() };
+    let before = places(&first);
+    let held = first[1].clone();
+    let mut spare = Chunks::of(first);
+    let second = record.encode(&mut spare).unwrap();
+    assert_eq!(second.concat(), expected);
+    let again = places(&second)
+        .iter()
+        .filter(|place| before.contains(place))
+        .count();
+    // All but the first, which grows with its head, and the one that somebody still held.
+    assert!(
+        before.len() > 2 && again == before.len() - 2,
+        "{again} of {}",
+        before.len()
+    );
+    assert!(!places(&second).contains(&held.as_ptr()));
+}
