@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// An epoch that holds as many rows, of input that is kept and of output, ends before its time, so
 /// that a fast job needs no more memory than a slow one.
-const EPOCH_ROWS: usize = 65_536;
+const EPOCH_ROWS: usize = 32_768;
 
 /// How often the status is told what arrived, in nanoseconds.
 const TELLING: i64 = TICK.as_nanos() as i64;
