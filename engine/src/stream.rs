@@ -44,7 +44,8 @@ pub struct StreamSpec {
     /// The columns that come from the message's envelope instead; a source appends them to
     /// `schema`, in this order.
     pub metadata: Vec<MetadataColumn>,
-    /// The columns of the `key` option; empty where there is none.
+    /// The columns of the `key` option; empty where there is none. What is written has the key in
+    /// its messages; of what is read, all rows of a key are on one split, which the intake checks.
     pub key: Vec<String>,
 }
 

@@ -76,6 +76,13 @@ fn table(f: &mut fmt::Formatter<'_>, input: &Input) -> fmt::Result {
     for field in stream.schema.fields() {
         writeln!(f, "{name}: reads {}", column(field))?;
     }
+    if !stream.key.is_empty() {
+        writeln!(
+            f,
+            "{name}: every key ({}) on one split",
+            stream.key.join(", ")
+        )?;
+    }
     for metadata in &stream.metadata {
         let field = column(&metadata.field);
         writeln!(f, "{name}: reads {field} from {}", metadata.key)?;
@@ -226,7 +233,8 @@ mod tests {
         let same = graph(|_| {}).plan();
         assert_eq!(same, graph(|_| {}).plan());
         assert!(same.contains("t: reads volume Int64\n"), "{same}");
-        let changes: [Change; 11] = [
+        let changes: [Change; 12] = [
+            |i| i.stream.key = vec!["volume".to_owned()],
             |i| {
                 let fields = [("ts", DataType::Int64), ("volume", DataType::Float64)];
                 let fields = fields.map(|(name, kind)| Field::new(name, kind, true));

@@ -259,7 +259,7 @@ fn order_of(
 }
 
 /// Whether a call's rows wait for their peers.
-fn waits(call: &WindowFunction, time: Time) -> Step<bool> {
+pub(super) fn waits(call: &WindowFunction, time: Time) -> Step<bool> {
     let heedless = matches!(call.fun.name(), "lag" | "row_number") || as_indicator(call).is_some();
     if heedless || call.params.window_frame.units != WindowFrameUnits::Range {
         return Ok(false);
