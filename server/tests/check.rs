@@ -56,6 +56,23 @@ fn all_wrong_options_and_columns_are_told_at_once() {
 }
 
 #[test]
+fn every_statement_and_every_item_tells_what_is_wrong_with_it() {
+    let found = messages(&format!(
+        "{SOURCE}{SINK}CREATE TABLE other (a STRING, b DOUBLE) WITH ('connector' = 'stdout');
+         INSERT INTO o SELECT upper(symbol, 1), rsi(symbol) OVER (PARTITION BY symbol ORDER BY ts)
+             FROM t;
+         INSERT INTO other SELECT symbol, ema(symbol, 3) OVER (PARTITION BY symbol ORDER BY ts)
+             FROM t;"
+    ));
+    let expected = [
+        "function 'upper'",
+        "argument close of 'rsi'",
+        "argument close of 'ema'",
+    ];
+    assert_starts(&found, &expected);
+}
+
+#[test]
 fn what_nothing_uses_is_checked_too() {
     let found = messages(
         "CREATE VIEW v AS SELECT nope FROM t;
