@@ -12,7 +12,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use engine::stream::is_secret;
+use engine::stream::{is_secret, url_secrets};
 use engine::{Error, Result, StreamSpec};
 use serde::de::DeserializeOwned;
 
@@ -127,42 +127,14 @@ fn read<T: DeserializeOwned>(
     })
 }
 
-/// The parts of an option's value that are never shown, by position: all of it where the key looks
+/// The parts of an option's value that are never shown, by bytes: all of it where the key looks
 /// secret or is a header; the user and password of a URL, and the values of its query.
 #[must_use]
-pub fn secrets(key: &str, value: &[char]) -> Vec<Range<usize>> {
+pub fn secrets(key: &str, value: &str) -> Vec<Range<usize>> {
     if is_secret(key) || key.to_ascii_lowercase().starts_with("headers.") {
         return std::iter::once(0..value.len()).collect();
     }
-    let Some(scheme) = value.windows(3).position(|part| part == [':', '/', '/']) else {
-        return vec![];
-    };
-    let start = scheme + 3;
-    let ends = |from: usize, stops: &[char]| {
-        let rest = value[from..].iter();
-        let length = rest.take_while(|letter| !stops.contains(letter)).count();
-        from + length
-    };
-    let path = ends(start, &['/', '?', '#']);
-    // A password may hold what ends a host.
-    let at = value[start..].iter().rposition(|letter| *letter == '@');
-    let at = at.map(|at| start + at);
-    let query = ends(start, &['?']);
-    let mut hidden: Vec<_> = at
-        .filter(|at| *at < path.max(query))
-        .map(|at| start..at)
-        .into_iter()
-        .collect();
-    let mut from = query;
-    while from < value.len() {
-        let end = ends(from, &['&', '#']);
-        let name = ends(from, &['=', '&', '#']);
-        if name < end {
-            hidden.push(name + 1..end);
-        }
-        from = end + 1;
-    }
-    hidden
+    url_secrets(value)
 }
 
 /// Replaces every `${NAME}`.
