@@ -5,6 +5,7 @@
 //! value is replaced from the environment; such values, and those of keys that look secret,
 //! are never shown again.
 
+mod fault;
 mod text;
 mod units;
 mod value;
@@ -12,14 +13,16 @@ mod value;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use engine::stream::is_secret;
+use engine::stream::{is_secret, url_secrets};
 use engine::{Error, Result, StreamSpec};
 use serde::de::DeserializeOwned;
 
+pub use fault::Fault;
 pub use text::{Properties, Text};
 pub use units::{Duration, Size};
 
-use value::{Fault, Options, Value};
+use fault::Faults;
+use value::{Options, Value};
 
 /// Reads all options of the table. An unknown key is an error that names the nearest known one.
 pub fn parse<T: DeserializeOwned>(stream: &StreamSpec) -> Result<T> {
@@ -38,10 +41,27 @@ pub(crate) fn parse_format<T: DeserializeOwned>(stream: &StreamSpec) -> Result<T
     read(stream, crate::format::owns, &environment)
 }
 
-/// An `Invalid` error about a table's option, for checks that a type cannot make.
+/// An `Invalid` error about a table's option, for checks that a type cannot make. It carries its
+/// [`faults`].
 #[must_use]
 pub fn invalid(stream: &StreamSpec, key: &str, message: &str) -> Error {
-    Error::invalid(format!("{}: option '{key}' {message}", owner(stream)))
+    refused(
+        stream,
+        vec![Fault::of(key, format!("option '{key}' {message}"))],
+    )
+}
+
+/// What an error has against the options of a table, one by one; nothing where it is about
+/// something else.
+#[must_use]
+pub fn faults(error: &Error) -> &[Fault] {
+    let cause = std::error::Error::source(error);
+    let faults = cause.and_then(|cause| cause.downcast_ref::<Faults>());
+    faults.map_or(&[], |Faults(faults)| faults)
+}
+
+fn refused(stream: &StreamSpec, faults: Vec<Fault>) -> Error {
+    Error::invalid(owner(stream)).caused_by(Faults(faults))
 }
 
 /// The candidate that a mistyped name most likely means, if one is near enough.
@@ -69,100 +89,58 @@ fn owner(stream: &StreamSpec) -> String {
     )
 }
 
+/// Reads the options; what is wrong with them is told together. Serde stops at the first, so the
+/// option it stops at is taken out and the others are read again.
 fn read<T: DeserializeOwned>(
     stream: &StreamSpec,
     wanted: impl Fn(&str) -> bool,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<T> {
-    let mut values = BTreeMap::new();
+    let (mut values, mut faults) = (BTreeMap::new(), vec![]);
     for (key, raw) in stream.options.iter().filter(|(key, _)| wanted(key)) {
-        let value = substitute(raw, environment).map_err(|what| invalid(stream, key, &what))?;
-        let secret = value.secret || is_secret(key);
-        values.insert(key.clone(), Value { secret, ..value });
+        match substitute(raw, environment) {
+            Ok(value) => {
+                let secret = value.secret || is_secret(key);
+                values.insert(key.clone(), Value { secret, ..value });
+            }
+            Err(what) => faults.push(Fault::of(key, format!("option '{key}' {what}"))),
+        }
     }
-    T::deserialize(Options(&values)).map_err(|fault| {
-        let table = owner(stream);
-        Error::invalid(match fault {
-            Fault::Missing(key) => {
-                format!("{table}: option '{key}' is missing; write '{key}' = '…' in WITH")
+    loop {
+        let refusal = match T::deserialize(Options(&values)) {
+            Ok(options) if faults.is_empty() => return Ok(options),
+            Ok(_) => break,
+            Err(refusal) => refusal,
+        };
+        let fault = Fault::told(refusal, &values);
+        let is_there = |key: &String| stream.options.contains_key(key);
+        match fault.key.clone().filter(is_there) {
+            // It is missing because it was taken out.
+            Some(key) if !values.contains_key(&key) => break,
+            Some(key) => {
+                values.remove(&key);
+                faults.push(fault);
             }
-            Fault::Unknown { key, known } => {
-                let known = known.iter().copied();
-                let hint = match nearest(&key, known.clone()) {
-                    Some(name) => format!("did you mean '{name}'?"),
-                    None if known.len() == 0 => "it has none of its own".to_owned(),
-                    None => format!("it has {}", known.collect::<Vec<_>>().join(", ")),
-                };
-                format!("{table}: no option is called '{key}'; {hint}")
+            None => {
+                let misspelt = |key: &String| faults.iter().any(|other| other.means(key));
+                if !fault.key.as_ref().is_some_and(misspelt) {
+                    faults.push(fault);
+                }
+                break;
             }
-            Fault::Value {
-                key,
-                expected,
-                secret,
-            } => {
-                let key = key.unwrap_or_default();
-                let text = match values.get(&key) {
-                    Some(value) if !secret => value.text.as_str(),
-                    _ => "***",
-                };
-                format!("{table}: option '{key}' is '{text}', expected {expected}")
-            }
-            Fault::Custom {
-                key, secret: true, ..
-            } => {
-                format!(
-                    "{table}: option '{}' is '***', which is not valid",
-                    key.unwrap_or_default()
-                )
-            }
-            Fault::Custom {
-                key: Some(key),
-                message,
-                ..
-            } => {
-                format!("{table}: option '{key}': {message}")
-            }
-            Fault::Custom { message, .. } => format!("{table}: {message}"),
-        })
-    })
+        }
+    }
+    Err(refused(stream, faults))
 }
 
-/// The parts of an option's value that are never shown, by position: all of it where the key looks
+/// The parts of an option's value that are never shown, by bytes: all of it where the key looks
 /// secret or is a header; the user and password of a URL, and the values of its query.
 #[must_use]
-pub fn secrets(key: &str, value: &[char]) -> Vec<Range<usize>> {
+pub fn secrets(key: &str, value: &str) -> Vec<Range<usize>> {
     if is_secret(key) || key.to_ascii_lowercase().starts_with("headers.") {
         return std::iter::once(0..value.len()).collect();
     }
-    let Some(scheme) = value.windows(3).position(|part| part == [':', '/', '/']) else {
-        return vec![];
-    };
-    let start = scheme + 3;
-    let ends = |from: usize, stops: &[char]| {
-        let rest = value[from..].iter();
-        let length = rest.take_while(|letter| !stops.contains(letter)).count();
-        from + length
-    };
-    let path = ends(start, &['/', '?', '#']);
-    // A password may hold what ends a host.
-    let at = value[start..].iter().rposition(|letter| *letter == '@');
-    let at = at.map(|at| start + at);
-    let query = ends(start, &['?']);
-    let mut hidden: Vec<_> = at
-        .filter(|at| *at < path.max(query))
-        .map(|at| start..at)
-        .into_iter()
-        .collect();
-    let mut from = query;
-    while from < value.len() {
-        let end = ends(from, &['&', '#']);
-        let name = ends(from, &['=', '&', '#']);
-        if name < end {
-            hidden.push(name + 1..end);
-        }
-        from = end + 1;
-    }
-    hidden
+    url_secrets(value)
 }
 
 /// Replaces every `${NAME}`.

@@ -2,7 +2,10 @@
 //!
 //! An indicator is a struct with `update`, in a file of its own with its [`Entry`]; the group's
 //! file lists it. Everything else finds it in [`catalog`]. Values and warm-up are TA-Lib's; a
-//! row with an input that is NULL or not finite leaves the state alone and has no value.
+//! row with an input that is NULL or not finite leaves the state alone and has no value. Nor has one
+//! whose value a DOUBLE cannot hold, and that leaves no infinity behind: an indicator over a window
+//! has values again once what was too large has left it, one that remembers for ever passes over
+//! what it cannot add.
 
 mod entry;
 mod kernel;
@@ -75,6 +78,12 @@ fn real(parameters: &[f64], position: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+    use arrow::datatypes::Float64Type;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -113,5 +122,72 @@ mod tests {
             "rsi: takes the parameters period, 2 given"
         );
         assert_eq!(rsi.spec(&[]).expect("default").to_string(), "rsi[14]");
+    }
+
+    /// Finite values, most of them prices and volumes, some beyond all bounds.
+    fn values() -> impl Strategy<Value = Vec<f64>> {
+        let value = (0..12_u8, 1.0..200.0_f64).prop_map(|(kind, value)| match kind {
+            0 => f64::MAX,
+            1 => f64::MIN,
+            2 => value * 5e305,
+            3 => value * -5e305,
+            4 => f64::MIN_POSITIVE,
+            _ => value,
+        });
+        prop::collection::vec(value, 1..40)
+    }
+
+    /// By row, the outputs of an indicator over the values and others like them; `None` where it
+    /// has none.
+    fn outputs(entry: &'static Entry, parameters: &[f64], values: &[f64]) -> Vec<Option<Vec<f64>>> {
+        let shifted = |by: usize| values.iter().cycle().skip(by).take(values.len()).copied();
+        let series = (0..entry.inputs.len())
+            .map(|by| -> ArrayRef { Arc::new(shifted(by).collect::<Float64Array>()) });
+        let result = entry
+            .evaluate(parameters, &series.collect::<Vec<_>>())
+            .unwrap();
+        let columns = match entry.outputs {
+            [_] => vec![result],
+            _ => result.as_struct().columns().to_vec(),
+        };
+        let row = |row: usize| {
+            let cells = columns.iter().map(|column| {
+                let column = column.as_primitive::<Float64Type>();
+                column.is_valid(row).then(|| column.value(row))
+            });
+            cells.collect()
+        };
+        (0..values.len()).map(row).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn values_beyond_all_bounds_leave_no_infinity(wild in values()) {
+            let calm = |i: usize| 100.0 + (i % 7) as f64 + (i % 3) as f64 * 0.5;
+            let calm: Vec<f64> = (0..60).map(calm).collect();
+            for entry in catalog() {
+                let parameters: Vec<f64> = (5..).map(f64::from).take(entry.parameters.len()).collect();
+                let with = outputs(entry, &parameters, &[wild.as_slice(), &calm].concat());
+                for output in with.iter().flatten().flatten() {
+                    prop_assert!(output.is_finite(), "{}: {output}", entry.name);
+                }
+                // The last rows lie behind the window and the beginning of the recursive ones, and
+                // before the rows that the shifted inputs begin with again.
+                let with = &with[wild.len()..wild.len() + 50];
+                let without = outputs(entry, &parameters, &calm);
+                for row in 20..50 {
+                    prop_assert!(with[row].is_some(), "{} has no value in row {row}", entry.name);
+                    let windowed = ["sma", "bbands", "stddev", "rvol", "volume_zscore"];
+                    if !windowed.contains(&entry.name) {
+                        continue;
+                    }
+                    let pairs = with[row].iter().flatten().zip(without[row].iter().flatten());
+                    for (with, without) in pairs {
+                        let apart = (with - without).abs();
+                        prop_assert!(apart <= 1e-9 * without.abs(), "{}: {with} {without}", entry.name);
+                    }
+                }
+            }
+        }
     }
 }

@@ -4,26 +4,30 @@
 //! Everything that could differ between two runs is in its input, the [`Arrival`]s: how polls
 //! interleave, when rows arrived, when nothing did. Whoever repeats the arrivals (a journal on
 //! recovery, a recording on replay) gets the same rows, however they are cut into batches.
+//!
+//! After the rows of a split its watermark also says how far that split alone is complete: `order`
+//! of a keyed table goes by it. Such a table's keys are watched, each is to stay on one split.
 
 pub mod dead;
 pub mod journal;
+mod keys;
 pub mod recording;
+mod records;
 mod splits;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::graph::Input;
 use crate::message::Message;
-use crate::source::{Polled, Position, Rejected, Split};
+use crate::source::{Position, Split};
 use crate::time::{Timestamp, Watermark};
+use keys::KeysState;
+pub use records::Records;
 use table::{Table, TableState};
 
 /// What the intake is told, in order.
@@ -99,71 +103,6 @@ impl Arrival {
     }
 }
 
-/// Records of one split with their arrival times.
-#[derive(Debug, Clone)]
-pub struct Records {
-    /// Position of the table.
-    pub table: usize,
-    /// Where they are from.
-    pub split: Split,
-    /// The rows, with the columns of the source.
-    pub rows: RecordBatch,
-    /// The offset of each row.
-    pub offsets: ScalarBuffer<i64>,
-    /// The transport's time of each row.
-    pub record_times: Option<ScalarBuffer<i64>>,
-    /// When each row arrived: strictly increasing.
-    pub arrived_at: ScalarBuffer<i64>,
-    /// What could not be decoded, each with its arrival, later than those of the rows.
-    pub rejected: Vec<(i64, Rejected)>,
-    /// The offset that follows.
-    pub next_offset: i64,
-}
-
-impl Records {
-    /// How many records there are, good and bad.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.rows.num_rows() + self.rejected.len()
-    }
-
-    /// When the first of them arrived.
-    #[must_use]
-    pub fn first_at(&self) -> Option<i64> {
-        let row = self.arrived_at.first().copied();
-        row.or(self.rejected.first().map(|(at, _)| *at))
-    }
-
-    /// When the last of them arrived.
-    #[must_use]
-    pub fn last_at(&self) -> Option<i64> {
-        let rejected = self.rejected.last().map(|(at, _)| *at);
-        rejected.or(self.arrived_at.last().copied())
-    }
-
-    /// When each row arrived, as a column.
-    fn arrivals(&self) -> ArrayRef {
-        Arc::new(TimestampNanosecondArray::new(self.arrived_at.clone(), None))
-    }
-
-    /// The records of a poll, the first of them arriving at `first`, each a nanosecond later.
-    #[must_use]
-    pub fn of_poll(table: usize, polled: Polled, first: i64) -> Self {
-        let rows = polled.rows.num_rows() as i64;
-        let stamps = first + rows..;
-        Self {
-            table,
-            split: polled.split,
-            arrived_at: (first..first + rows).collect(),
-            rows: polled.rows,
-            offsets: polled.offsets,
-            record_times: polled.record_times,
-            rejected: stamps.zip(polled.rejected).collect(),
-            next_offset: polled.next_offset,
-        }
-    }
-}
-
 /// Where every record of a table went: arrived = accepted + late + future + dead.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -226,7 +165,7 @@ impl Intake {
 
     /// Takes an arrival. Its times must be later than all before.
     pub fn arrive(&mut self, arrival: Arrival) -> Result<Step> {
-        let mut step = Step::default();
+        let (mut step, mut from) = (Step::default(), None);
         match arrival {
             Arrival::Splits { table, splits, at } => {
                 // A recording that is read in batches may cut one announcement in two.
@@ -236,7 +175,10 @@ impl Intake {
                 self.table(table)?.announce(&splits, at);
                 step.changed = true;
             }
-            Arrival::Records(records) => self.take_records(records, &mut step)?,
+            Arrival::Records(records) => {
+                from = Some((records.table, records.split.clone()));
+                self.take_records(records, &mut step)?;
+            }
             Arrival::Reached {
                 table,
                 split,
@@ -256,17 +198,34 @@ impl Intake {
                 self.table(table)?.end();
             }
         }
-        self.move_watermarks(&mut step);
+        self.move_watermarks(from.as_ref(), &mut step);
         Ok(step)
     }
 
+    /// Takes records, of a keyed table in pieces: rows of a split that falls idle between two
+    /// records go on at that moment, and not only after whatever was polled together.
     fn take_records(&mut self, records: Records, step: &mut Step) -> Result<()> {
-        let (Some(first), Some(last)) = (records.first_at(), records.last_at()) else {
+        let Some(first) = records.first_at() else {
             return Ok(());
         };
         self.arrived(first)?;
-        self.last_arrival = last;
+        let (number, mut rest) = (records.table, records);
+        while let Some(at) = self.table(number)?.next_cut(&rest) {
+            let (piece, later) = rest.cut(at);
+            let split = piece.split.clone();
+            self.take_piece(piece, step)?;
+            let arrived_at = Timestamp(self.last_arrival);
+            let (watermark, changed) = self.table(number)?.watermark(arrived_at, Some(&split));
+            step.changed |= changed;
+            step.messages.push((number, Message::Watermark(watermark)));
+            rest = later;
+        }
+        self.take_piece(rest, step)
+    }
+
+    fn take_piece(&mut self, records: Records, step: &mut Step) -> Result<()> {
         let number = records.table;
+        self.last_arrival = records.last_at().unwrap_or(self.last_arrival);
         let taken = self.table(number)?.take(records)?;
         if let Some(rows) = taken.rows {
             step.messages.push((number, Message::Batch(rows)));
@@ -293,10 +252,11 @@ impl Intake {
         Ok(())
     }
 
-    fn move_watermarks(&mut self, step: &mut Step) {
+    fn move_watermarks(&mut self, from: Option<&(usize, Split)>, step: &mut Step) {
         let arrived_at = Timestamp(self.last_arrival);
         for (number, table) in self.tables.iter_mut().enumerate() {
-            let (watermark, changed) = table.watermark(arrived_at);
+            let split = from.filter(|(table, _)| *table == number);
+            let (watermark, changed) = table.watermark(arrived_at, split.map(|(_, split)| split));
             step.changed |= changed;
             step.messages.push((number, Message::Watermark(watermark)));
         }
@@ -352,20 +312,39 @@ impl Intake {
             tables,
             last_arrival: self.last_arrival,
         };
-        postcard::to_stdvec(&state)
-            .map_err(|e| Error::internal("the intake's state cannot be encoded").caused_by(e))
+        let unfit = |e| Error::internal("the intake's state cannot be encoded").caused_by(e);
+        let bytes = postcard::to_stdvec(&state).map_err(unfit)?;
+        let keys = self.tables.iter().map(|table| match &table.keys {
+            Some(keys) => keys.snapshot().map(Some),
+            None => Ok(None),
+        });
+        let keys = keys.collect::<Result<Vec<Option<KeysState>>>>()?;
+        // Where no table is keyed, the snapshot ends here.
+        match keys.iter().all(Option::is_none) {
+            true => Ok(bytes),
+            false => postcard::to_extend(&keys, bytes).map_err(unfit),
+        }
     }
 
     /// Takes up a state of `snapshot`.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let state: State = postcard::from_bytes(bytes).map_err(|e| {
-            Error::corrupt("the intake's state in the snapshot cannot be decoded").caused_by(e)
-        })?;
+        let damaged =
+            |e| Error::corrupt("the intake's state in the snapshot cannot be decoded").caused_by(e);
+        let (state, rest): (State, _) = postcard::take_from_bytes(bytes).map_err(damaged)?;
+        let keys: Vec<Option<KeysState>> = match rest {
+            [] => vec![],
+            rest => postcard::from_bytes(rest).map_err(damaged)?,
+        };
         if state.tables.len() != self.tables.len() {
             return Err(Error::corrupt("the snapshot is of a job with other tables"));
         }
         for (table, state) in self.tables.iter_mut().zip(state.tables) {
             table.state = state;
+        }
+        for (table, keys) in self.tables.iter_mut().zip(keys) {
+            if let (Some(table), Some(keys)) = (&mut table.keys, keys) {
+                table.restore(&keys)?;
+            }
         }
         self.last_arrival = state.last_arrival;
         Ok(())

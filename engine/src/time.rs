@@ -47,6 +47,10 @@ pub struct Watermark {
     pub split: u32,
     /// Arrival time up to which every row has been handed over.
     pub arrived_at: Timestamp,
+    /// The split that the rows handed over just before came from, and the event time up to which
+    /// that split alone is complete. Said once, with its rows: it is no part of a snapshot.
+    #[serde(skip)]
+    pub own: Option<(u32, Timestamp)>,
 }
 
 impl Watermark {
@@ -55,12 +59,14 @@ impl Watermark {
         time: Timestamp::MIN,
         split: 0,
         arrived_at: Timestamp::MIN,
+        own: None,
     };
     /// The input has ended.
     pub const MAX: Self = Self {
         time: Timestamp::MAX,
         split: u32::MAX,
         arrived_at: Timestamp::MAX,
+        own: None,
     };
 
     /// Whether every row with an event time up to and including `time` has been handed over.
@@ -75,7 +81,16 @@ impl Watermark {
         (time, split) <= (self.time.0, self.split)
     }
 
-    /// What two inputs have in common: the lesser frontier and the lesser arrival.
+    /// Whether a row at `(time, split)` can go on where only the rows of its own split must not
+    /// follow it.
+    #[must_use]
+    pub fn releases_within(self, time: i64, split: u32) -> bool {
+        let own = self.own.filter(|(own, _)| *own == split);
+        own.is_some_and(|(_, complete)| time <= complete.0) || self.releases(time, split)
+    }
+
+    /// What two inputs have in common: the lesser frontier and the lesser arrival. Splits of two
+    /// inputs have nothing in common.
     #[must_use]
     pub fn meet(self, other: Self) -> Self {
         let frontier = |w: Self| (w.time, w.split);
@@ -86,6 +101,7 @@ impl Watermark {
         };
         Self {
             arrived_at: self.arrived_at.min(other.arrived_at),
+            own: None,
             ..lesser
         }
     }

@@ -40,6 +40,11 @@ impl Failure {
         Self { code: 2, text }
     }
 
+    /// A file that a script or a query reads is damaged; the text is complete.
+    pub(crate) fn damaged(text: String) -> Self {
+        Self { code: 1, text }
+    }
+
     /// It failed while running.
     pub(crate) fn run(error: &Error) -> Self {
         Self::failed(&error.chain())

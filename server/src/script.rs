@@ -86,7 +86,6 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
             Err(errors) => wrong.extend(errors),
         }
     }
-    errors.extend(script.keyed_sources());
     errors.extend(options::errors(&script));
     errors.append(&mut wrong);
     if errors.is_empty() {

@@ -31,7 +31,7 @@ const SINK: &str = "CREATE TABLE o (a STRING, b DOUBLE) WITH ('connector' = 'std
 fn all_wrong_options_and_columns_are_told_at_once() {
     let found = messages(
         "CREATE TABLE a (symbol STRING, price DOUBLE) WITH ('connector' = 'market',
-             'raet' = '1', 'seed' = 'abc', 'late.ratio' = '7');
+             'raet' = '1', 'seed' = 'abc', 'late.ratio' = '7', 'start' = 'soon');
          CREATE TABLE b (symbol STRNG, price DOUBEL, WATERMARK FOR tss AS tss)
              WITH ('connector' = 'markt');
          CREATE TABLE c (symbol STRING) WITH ('connector' = 'stdout', 'fromat' = 'json');
@@ -42,6 +42,7 @@ fn all_wrong_options_and_columns_are_told_at_once() {
         "no option is called 'raet'",
         "option 'seed' is 'abc'",
         "option 'late.ratio' is '7'",
+        "option 'start' is 'soon'",
         "STRNG",
         "DOUBEL",
         "no column is called 'tss'",
@@ -51,6 +52,23 @@ fn all_wrong_options_and_columns_are_told_at_once() {
         "no option is called 'raet'",
         "no table is called 'o'",
         "no table is called 'tt'",
+    ];
+    assert_starts(&found, &expected);
+}
+
+#[test]
+fn every_statement_and_every_item_tells_what_is_wrong_with_it() {
+    let found = messages(&format!(
+        "{SOURCE}{SINK}CREATE TABLE other (a STRING, b DOUBLE) WITH ('connector' = 'stdout');
+         INSERT INTO o SELECT upper(symbol, 1), rsi(symbol) OVER (PARTITION BY symbol ORDER BY ts)
+             FROM t;
+         INSERT INTO other SELECT symbol, ema(symbol, 3) OVER (PARTITION BY symbol ORDER BY ts)
+             FROM t;"
+    ));
+    let expected = [
+        "function 'upper'",
+        "argument close of 'rsi'",
+        "argument close of 'ema'",
     ];
     assert_starts(&found, &expected);
 }

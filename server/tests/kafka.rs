@@ -228,3 +228,70 @@ fn a_broker_that_is_away_is_waited_for() {
     let (code, said) = running.stop("-TERM");
     assert_eq!(code, Some(0), "{said}");
 }
+
+#[test]
+fn a_partition_of_a_keyed_topic_does_not_wait_for_a_slower_one() {
+    let broker = Broker::shared().unwrap();
+    let (input, output) = (broker.unique("quotes"), broker.unique("changes"));
+    broker.create_topic(&input, 2).unwrap();
+    broker.create_topic(&output, 1).unwrap();
+    let bootstrap = broker.bootstrap();
+    let kafka = |topic: &str, more: &str| {
+        format!(
+            "WITH ('connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',
+                 'properties.bootstrap.servers' = '{bootstrap}'{more})"
+        )
+    };
+    let (quotes, changes) = (
+        kafka(
+            &input,
+            ", 'key' = 'symbol', 'scan.startup.mode' = 'earliest-offset',
+                 'watermark.idle-timeout' = 'none'",
+        ),
+        kafka(&output, ""),
+    );
+    let place = Place::new();
+    place.write(
+        "keyed.sql",
+        &format!(
+            "CREATE TABLE quotes (symbol STRING, price DOUBLE, ts TIMESTAMP(9),
+                 WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE) {quotes};
+             CREATE TABLE changes (symbol STRING, change DOUBLE) {changes};
+             INSERT INTO changes
+             SELECT symbol, price - LAG(price) OVER (PARTITION BY symbol ORDER BY ts) FROM quotes;"
+        ),
+    );
+    let quote = |symbol: &str, minute: u8, price: f64, partition: i32| {
+        let ts = format!("2024-01-02T14:{minute:02}:00");
+        let json = format!(r#"{{"symbol": "{symbol}", "price": {price:?}, "ts": "{ts}"}}"#);
+        Record::new(symbol, json).to_partition(partition)
+    };
+    let sent = [
+        quote("MSFT", 0, 1.0, 1),
+        quote("AAPL", 0, 5.0, 0),
+        quote("AAPL", 1, 7.0, 0),
+        quote("AAPL", 3, 6.0, 0),
+    ];
+    broker.produce(&input, &sent).unwrap();
+    let mut running = place.start(&["run", "keyed.sql"], "said");
+    // The topic as a whole has only come to a minute before MSFT's one quote.
+    let changes: Vec<Option<f64>> = broker
+        .consume(&output, 2)
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let row: Value = serde_json::from_str(&record.text()).unwrap();
+            assert_eq!(row["symbol"], "AAPL", "{row}");
+            row["change"].as_f64()
+        })
+        .collect();
+    assert_eq!(changes, [None, Some(2.0)], "{}", running.said());
+    broker.produce(&input, &[quote("AAPL", 4, 1.0, 1)]).unwrap();
+    let (code, said) = running.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("rows of symbol 'AAPL' came from split '"),
+        "{said}"
+    );
+    assert!(said.contains("remove 'key'"), "{said}");
+}

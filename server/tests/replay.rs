@@ -51,6 +51,19 @@ fn a_damaged_recording_is_refused_wherever_it_is_damaged() {
         flip(&file, at);
     }
     place.run(&REPLAY).well();
+    // A query looks at footers alone, and tells damage by the same code.
+    let query = ["query", "SELECT count(*) FROM 'recording'"];
+    for at in [length - 500, length - 6] {
+        flip(&file, at);
+        let said = place.run(&query).failed(1);
+        assert!(
+            said.contains(name) && said.contains("is damaged"),
+            "byte {at}: {said}"
+        );
+        assert!(said.contains("query:1:22"), "{said}");
+        flip(&file, at);
+    }
+    place.run(&query).well();
 }
 
 #[test]

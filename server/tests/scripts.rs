@@ -92,21 +92,48 @@ CREATE TABLE other (symbol STRING) WITH ('connector' = 'parquet', 'path' = 'othe
 }
 
 #[test]
-fn a_key_of_an_input_is_refused() {
+fn a_key_that_is_not_on_one_split_ends_the_job_and_names_both() {
     let place = Place::new();
-    let script = "\
-CREATE TABLE trades (symbol STRING) WITH ('connector' = 'market', 'rows' = '9',
-    'key' = 'symbol');
-CREATE TABLE sink (symbol STRING) WITH ('connector' = 'blackhole');
-INSERT INTO sink SELECT symbol FROM trades;
+    // Two files are two splits, and both have every symbol.
+    let write = "\
+CREATE TABLE trades (symbol STRING, price DOUBLE, volume BIGINT, ts TIMESTAMP(9),
+    WATERMARK FOR ts AS ts) WITH ('connector' = 'market', 'symbols' = '2', 'rows' = '50',
+    'rate' = 'max');
+CREATE TABLE sink (symbol STRING, price DOUBLE, ts TIMESTAMP(9))
+    WITH ('connector' = 'parquet', 'path' = 'PART');
+INSERT INTO sink SELECT symbol, price, ts FROM trades;
 ";
-    place.write("keyed.sql", script);
-    for command in ["check", "run", "explain"] {
-        let said = place.run(&[command, "keyed.sql"]).failed(2);
-        assert!(said.contains("a keyed input is not built yet"), "{said}");
-        assert!(said.contains("keyed.sql:2:5"), "{said}");
-        assert!(said.contains("help: leave 'key' out"), "{said}");
+    for part in ["first", "second"] {
+        place.write(
+            "write.sql",
+            &write.replace("PART", &format!("parts/{part}")),
+        );
+        place.run(&["run", "write.sql", "--fresh"]).well();
     }
+    let read = "\
+CREATE TABLE trades (symbol STRING, price DOUBLE, ts TIMESTAMP(9), WATERMARK FOR ts AS ts)
+    WITH ('connector' = 'parquet', 'path' = 'parts', 'key' = 'symbol');
+CREATE TABLE sink (symbol STRING, change DOUBLE) WITH ('connector' = 'blackhole');
+INSERT INTO sink
+SELECT symbol, price - LAG(price) OVER (PARTITION BY symbol ORDER BY ts) FROM trades;
+";
+    place.write("keyed.sql", read);
+    let explained = place.run(&["explain", "keyed.sql"]).well();
+    assert!(
+        explained.contains("Order: ts, each split by its own watermark"),
+        "{explained}"
+    );
+    let said = place.run(&["run", "keyed.sql", "--fresh"]).failed(1);
+    for part in [
+        "table 'trades': rows of symbol '",
+        "split 'first/",
+        "split 'second/",
+        "remove 'key'",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    place.write("free.sql", &read.replace(", 'key' = 'symbol'", ""));
+    place.run(&["run", "free.sql", "--fresh"]).well();
 }
 
 #[test]

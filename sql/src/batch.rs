@@ -43,7 +43,11 @@ pub struct Batch {
     context: SessionContext,
     folders: BTreeMap<String, PathBuf>,
     known: Vec<String>,
+    verify: Verify,
 }
+
+/// What is asked of every Parquet file before a query reads it.
+pub type Verify = fn(&Path) -> engine::Result<()>;
 
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -94,8 +98,9 @@ impl std::fmt::Debug for Rows {
 
 impl Batch {
     /// A place whose queries hold at most `memory_bytes`; sorts and groups beyond that are
-    /// spilled to the temporary folder or fail.
-    pub fn new(memory_bytes: usize) -> Result<Self> {
+    /// spilled to the temporary folder or fail. An error of `verify` is one of the query, with its
+    /// kind.
+    pub fn new(memory_bytes: usize, verify: Verify) -> Result<Self> {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_limit(memory_bytes, 1.0)
             .build_arc();
@@ -110,6 +115,7 @@ impl Batch {
             context,
             folders: BTreeMap::new(),
             known: vec![],
+            verify,
         })
     }
 
@@ -247,6 +253,14 @@ impl Batch {
             return Ok(());
         }
         let found = files::find(name, path)?;
+        if found.extension == "parquet" {
+            for file in &found.all {
+                (self.verify)(file).map_err(|error| Error {
+                    kind: error.kind(),
+                    ..Error::invalid(error.chain(), Span::empty())
+                })?;
+            }
+        }
         let (config, tables) = (
             self.context.copied_config(),
             self.context.copied_table_options(),

@@ -112,19 +112,26 @@ impl Table {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// What is wrong with an option: at its place, in the text or beside it.
+    /// What is wrong with an option: at its place, in the text or beside it, or at the connector
+    /// where it is missing. The message may end with a remedy.
     #[must_use]
     pub fn error_at(&self, option: &str, message: impl Into<String>) -> Error {
+        let (message, hint) = remedied(&message.into());
         let Places {
             name,
             options,
             given,
         } = &self.places;
-        let error = Error::invalid(message, *options.get(option).unwrap_or(name));
-        if given.contains(option) {
-            error.of_option(format!("{}.{option}", self.stream.name))
-        } else {
-            error
+        let is_there = |key: &&str| options.contains_key(*key) || given.contains(*key);
+        let place = [option, "connector"].into_iter().find(is_there);
+        let span = place.and_then(|key| options.get(key)).unwrap_or(name);
+        let error = Error {
+            hint,
+            ..Error::invalid(message, *span)
+        };
+        match place.filter(|key| given.contains(*key)) {
+            Some(key) => error.of_option(format!("{}.{key}", self.stream.name)),
+            None => error,
         }
     }
 
@@ -137,17 +144,11 @@ impl Table {
         named.min_by_key(|(at, _)| *at).map(|(_, key)| key.as_str())
     }
 
-    /// What a connector says about this table, at the option that it names first in quotes, or
-    /// at the table's name. The connector comes last, because every message names it.
+    /// What a connector says about this table as a whole, at the option that it names first in
+    /// quotes, or at the table's name. The connector comes last, because every message names it.
     #[must_use]
     pub fn place(&self, error: &engine::Error) -> Error {
-        let chain = error.chain();
-        let remedies = ["; did you mean ", "; write ", "; it has "];
-        let at = remedies.iter().find_map(|remedy| chain.rfind(remedy));
-        let (message, hint) = match at {
-            Some(at) => (chain[..at].to_owned(), Some(chain[at + 2..].to_owned())),
-            None => (chain, None),
-        };
+        let (message, hint) = remedied(&error.chain());
         let Places {
             name,
             options,
@@ -166,6 +167,15 @@ impl Table {
             Some(key) => placed.of_option(format!("{}.{key}", self.stream.name)),
             None => placed,
         }
+    }
+}
+
+/// A message, and the remedy it ends with.
+fn remedied(text: &str) -> (String, Option<String>) {
+    let remedies = ["; did you mean ", "; write ", "; it has "];
+    match remedies.iter().find_map(|remedy| text.rfind(remedy)) {
+        Some(at) => (text[..at].to_owned(), Some(text[at + 2..].to_owned())),
+        None => (text.to_owned(), None),
     }
 }
 

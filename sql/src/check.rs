@@ -5,6 +5,7 @@
 
 mod clause;
 mod explain;
+mod items;
 mod locate;
 pub(crate) mod names;
 
@@ -24,6 +25,7 @@ use crate::functions::{indicator, time::NOW};
 use crate::session::Session;
 
 pub(crate) use explain::{explain, tokenizer_span, unknown_function};
+pub(crate) use items::items;
 
 /// Refuses what no stream can do; all errors of the query at once.
 pub(crate) fn query(query: &Query) -> Result<()> {

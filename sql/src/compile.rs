@@ -9,6 +9,7 @@ mod assign;
 mod bounds;
 mod columns;
 mod fuse;
+mod keyed;
 mod project;
 mod scan;
 mod sink;
@@ -16,7 +17,7 @@ mod time;
 mod union;
 mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -49,6 +50,7 @@ pub fn compile(catalog: &Catalog, inserts: &[Insert]) -> Result<Graph> {
         session: &session,
         graph: Graph::default(),
         projected: BTreeMap::new(),
+        by_split: BTreeSet::new(),
     };
     errors.extend(sink::written_twice(inserts));
     for insert in inserts {
@@ -69,6 +71,8 @@ struct Compiler<'a> {
     graph: Graph,
     /// The nodes that are projections: their columns, over the names of the input's.
     projected: BTreeMap<usize, Vec<Expr>>,
+    /// The tables that this `INSERT` may put in order split by split.
+    by_split: BTreeSet<String>,
 }
 
 /// The rows of a plan as a port of the graph.

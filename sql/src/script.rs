@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, Query, TableFactor, Visit, Visitor,
 };
 
-use crate::catalog::{Catalog, Overrides, Table, normalised, parse_duration};
+use crate::catalog::{Catalog, Overrides, normalised, parse_duration};
 use crate::error::{Error, Result};
 use crate::statement::{self, Insert, Spanned, Statement, StatementKind};
 
@@ -102,25 +102,6 @@ impl Script {
         }
         errors.sort_by_key(|error| error.span.start);
         (script, errors)
-    }
-
-    /// An error for every table with a 'key' that is read and never written: a job does nothing
-    /// with it there. Whoever runs shards by that key does not ask.
-    #[must_use]
-    pub fn keyed_sources(&self) -> Vec<Error> {
-        let (read, written) = (self.read_names(), self.written_names());
-        let keyed = self.catalog.tables.iter().filter(|(name, table)| {
-            !table.stream.key.is_empty() && read.contains(*name) && !written.contains(*name)
-        });
-        let refused = |(name, table): (&String, &Table)| {
-            let message = format!(
-                "table {name} is only read, and a keyed input is not built yet: rows are keyed by \
-                 PARTITION BY and GROUP BY"
-            );
-            let hint = "leave 'key' out; it keys the messages of a table that is written";
-            table.error_at("key", message).hint(hint)
-        };
-        keyed.map(refused).collect()
     }
 
     /// The names of all tables and views that a query or a view reads.
@@ -302,35 +283,6 @@ mod tests {
         assert!(found[1].contains("'often' is not an interval"), "{found:?}");
         assert!(found[2].contains("a query on its own"), "{found:?}");
         assert!(found[3].starts_with("line 2, column 23"), "{found:?}");
-    }
-
-    #[test]
-    fn a_key_of_what_is_only_read_is_refused() {
-        let well = |text: &str| Script::parse(text, &Overrides::default()).unwrap();
-        let keyed = TABLES.replacen("'memory'", "'memory',\n 'key' = 'a'", 1);
-        for read in [
-            "INSERT INTO s SELECT a FROM t;",
-            "CREATE VIEW v AS SELECT a FROM T; INSERT INTO s SELECT a FROM v;",
-            "EXPLAIN INSERT INTO s SELECT a FROM t;",
-        ] {
-            let script = well(&format!("{keyed} {read}"));
-            let found: Vec<_> = script
-                .keyed_sources()
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            let expected = "line 2, column 2: table t is only read, and a keyed input is not \
-                            built yet: rows are keyed by PARTITION BY and GROUP BY; leave 'key' \
-                            out; it keys the messages of a table that is written";
-            assert_eq!(found, [expected], "{read}");
-        }
-        // A table that is written has keyed messages, whoever else reads it.
-        let both = format!("{keyed} INSERT INTO t SELECT a FROM s; INSERT INTO s SELECT a FROM t;");
-        assert_eq!(well(&both).keyed_sources(), []);
-        let given = Overrides::parse(&["t.key=a"]).unwrap();
-        let script = Script::parse(&format!("{TABLES} INSERT INTO s SELECT a FROM t;"), &given);
-        let found = script.unwrap().keyed_sources();
-        assert_eq!(found[0].option.as_deref(), Some("t.key"));
     }
 
     #[test]

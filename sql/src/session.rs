@@ -252,13 +252,32 @@ impl<'a> Session<'a> {
     }
 
     fn planned(&self, query: &ast::Query, span: Span) -> Result<LogicalPlan> {
-        let planned = self.plan_query(query.clone()).and_then(|plan| {
-            let options = self.state.config_options();
-            self.state
-                .analyzer()
-                .execute_and_check(plan, options, |_, _| {})
+        let error = match self.typed(query) {
+            Ok(plan) => return Ok(plan),
+            Err(error) => error,
+        };
+        let mut errors = check::explain_query(&error, span, query, self);
+        // DataFusion stops at the first; each item of the SELECT alone tells its own.
+        for alone in check::items(query, |query| self.typed(query).is_ok()) {
+            if let Err(error) = self.typed(&alone) {
+                let others = check::explain_query(&error, span, &alone, self);
+                errors.extend(others);
+            }
+        }
+        let mut told = vec![];
+        errors.retain(|error| {
+            let new = !told.contains(error);
+            told.push(error.clone());
+            new
         });
-        planned.map_err(|error| check::explain_query(&error, span, query, self))
+        Err(errors)
+    }
+
+    fn typed(&self, query: &ast::Query) -> PlanResult<LogicalPlan> {
+        let plan = self.plan_query(query.clone())?;
+        let options = self.state.config_options();
+        let analyzer = self.state.analyzer();
+        analyzer.execute_and_check(plan, options, |_, _| {})
     }
 
     fn plan_query(&self, query: ast::Query) -> PlanResult<LogicalPlan> {

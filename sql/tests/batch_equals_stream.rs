@@ -114,7 +114,7 @@ fn streamed(
 }
 
 fn batched((_, select): (&str, &str), table: &RecordBatch) -> Vec<Vec<String>> {
-    let mut batch = Batch::new(256 << 20).unwrap();
+    let mut batch = Batch::new(256 << 20, |_| Ok(())).unwrap();
     batch
         .add_rows("t", table.schema(), vec![table.clone()])
         .unwrap();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use engine::stream::without_secrets;
 use engine::{Error, Result, StreamSpec};
 use futures::StreamExt;
 use reqwest::header::{
@@ -125,7 +126,7 @@ impl Request {
             StatusCode::NOT_FOUND | StatusCode::GONE => "; check 'url'",
             _ => "",
         };
-        let shown = shown(&self.url);
+        let shown = self.shown();
         Err(Error::invalid(format!(
             "{shown} answers {status}, asking again would not help{remedy}"
         )))
@@ -135,7 +136,7 @@ impl Request {
         // The URL may hold a secret, so the error must not show it.
         let error = error.without_url();
         if error.is_redirect() || error.is_builder() {
-            let shown = shown(&self.url);
+            let shown = self.shown();
             return Err(Error::invalid(format!("cannot ask {shown}")).caused_by(error));
         }
         Ok(Answer::Later(chain(&error), None))
@@ -176,27 +177,8 @@ impl Request {
 
     /// The URL as logs may show it.
     pub(super) fn shown(&self) -> String {
-        shown(&self.url)
+        without_secrets(self.url.as_str())
     }
-}
-
-/// A URL without what may be secret in it: the password and the values of the query.
-fn shown(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url
-        .port()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
-    let names: Vec<_> = url
-        .query_pairs()
-        .map(|(name, _)| format!("{name}=***"))
-        .collect();
-    let query = if names.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", names.join("&"))
-    };
-    format!("{}://{host}{port}{}{query}", url.scheme(), url.path())
 }
 
 fn headers(stream: &StreamSpec, options: &Properties) -> Result<HeaderMap> {
@@ -282,13 +264,6 @@ mod tests {
         assert_eq!(pause("999999999"), Some(3600));
         assert_eq!(pause("soon"), None);
         assert_eq!(pause("-1"), None);
-    }
-
-    #[test]
-    fn a_shown_url_has_no_secret() {
-        let url = Url::parse("https://me:pass@host:8443/a/b?key=secret&x=1").unwrap();
-        assert_eq!(shown(&url), "https://host:8443/a/b?key=***&x=***");
-        assert_eq!(shown(&Url::parse("http://host").unwrap()), "http://host/");
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn with(options: &[(&str, &str)]) -> Result<Sample> {
 fn refusal(options: &[(&str, &str)]) -> String {
     with(options)
         .expect_err("options should be refused")
-        .to_string()
+        .chain()
 }
 
 #[test]
@@ -117,6 +117,41 @@ fn wrong_options_name_key_value_and_remedy() {
     );
     assert!(refusal(&[("topic", "t"), ("on", "yes")]).contains("'true' or 'false'"));
     assert!(refusal(&[("topic", "t"), ("ratio", "NaN")]).contains("a number"));
+}
+
+#[test]
+fn all_that_is_wrong_is_told_each_with_its_key() {
+    let error = with(&[
+        ("interval", "5"),
+        ("on", "${NOWHERE}"),
+        ("ratio", "high"),
+        ("retries", "3"),
+        ("topik", "t"),
+    ]);
+    let error = error.expect_err("four are wrong");
+    let keys: Vec<_> = faults(&error)
+        .iter()
+        .map(|fault| fault.key.as_deref())
+        .collect();
+    let expected = ["on", "topik", "interval", "ratio"];
+    assert_eq!(keys, expected.map(Some));
+    assert_eq!(
+        faults(&error)[1].hint.as_deref(),
+        Some("did you mean 'topic'?")
+    );
+    let text = error.chain();
+    assert!(
+        text.starts_with("table 'trades' with connector 'sample': option 'on' needs"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("; and option 'ratio' is 'high', expected a number"),
+        "{text}"
+    );
+    // What is taken out because its value is wrong is not missing.
+    let error = with(&[("topic", "${"), ("retries", "x")]).expect_err("two are wrong");
+    assert_eq!(faults(&error).len(), 2, "{error:?}");
+    assert_eq!(faults(&Error::invalid("something else")), []);
 }
 
 #[test]

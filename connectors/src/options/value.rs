@@ -17,7 +17,7 @@ pub(super) struct Value {
 
 /// What is wrong with the options, before table and connector are named.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum Refusal {
     /// A required key is not there.
     Missing(&'static str),
     /// The value of a key is not what the struct wants; the key is added on the way out.
@@ -39,7 +39,7 @@ pub(super) enum Fault {
     },
 }
 
-impl Fault {
+impl Refusal {
     fn at(self, name: &str, hidden: bool) -> Self {
         let key = Some(name.to_owned());
         match self {
@@ -66,15 +66,15 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for Refusal {}
 
-impl de::Error for Fault {
+impl de::Error for Refusal {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::Custom {
             key: None,
@@ -112,9 +112,9 @@ impl de::Error for Fault {
 pub(super) struct Options<'a>(pub(super) &'a BTreeMap<String, Value>);
 
 impl<'de> Deserializer<'de> for Options<'_> {
-    type Error = Fault;
+    type Error = Refusal;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refusal> {
         Err(de::Error::custom(
             "options are read into a struct with named fields",
         ))
@@ -125,7 +125,7 @@ impl<'de> Deserializer<'de> for Options<'_> {
         _: &'static str,
         known: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, Refusal> {
         let belongs = |key: &str| {
             known.iter().any(|name| match name.strip_suffix('*') {
                 Some(prefix) => key.len() > prefix.len() && key.starts_with(prefix),
@@ -133,7 +133,7 @@ impl<'de> Deserializer<'de> for Options<'_> {
             })
         };
         if let Some(key) = self.0.keys().find(|key| !belongs(key)) {
-            return Err(Fault::Unknown {
+            return Err(Refusal::Unknown {
                 key: key.clone(),
                 known,
             });
@@ -161,21 +161,21 @@ struct Fields<'a> {
 }
 
 impl<'de> de::MapAccess<'de> for Fields<'_> {
-    type Error = Fault;
+    type Error = Refusal;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Fault> {
+    ) -> Result<Option<K::Value>, Refusal> {
         let Some(field) = self.left.next() else {
             return Ok(None);
         };
         self.current = field;
-        let name: StrDeserializer<'_, Fault> = field.into_deserializer();
+        let name: StrDeserializer<'_, Refusal> = field.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refusal> {
         if let Some(prefix) = self.current.strip_suffix('*') {
             let under = |(key, value): (&String, &Value)| {
                 key.strip_prefix(prefix)
@@ -185,7 +185,7 @@ impl<'de> de::MapAccess<'de> for Fields<'_> {
             return seed.deserialize(Prefixed { prefix, entries });
         }
         let value = self.options.get(self.current);
-        let value = value.ok_or(Fault::Missing(self.current))?;
+        let value = value.ok_or(Refusal::Missing(self.current))?;
         seed.deserialize(One(value))
             .map_err(|fault| fault.at(self.current, value.secret))
     }
@@ -198,9 +198,9 @@ struct Prefixed {
 }
 
 impl<'de> Deserializer<'de> for Prefixed {
-    type Error = Fault;
+    type Error = Refusal;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         visitor.visit_map(Entries {
             prefix: self.prefix,
             left: self.entries.into_iter(),
@@ -222,22 +222,22 @@ struct Entries {
 }
 
 impl<'de> de::MapAccess<'de> for Entries {
-    type Error = Fault;
+    type Error = Refusal;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Fault> {
+    ) -> Result<Option<K::Value>, Refusal> {
         self.current = self.left.next();
         let Some((key, _)) = &self.current else {
             return Ok(None);
         };
-        let name: StrDeserializer<'_, Fault> = key.as_str().into_deserializer();
+        let name: StrDeserializer<'_, Refusal> = key.as_str().into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let (key, value) = self.current.take().ok_or(Fault::Missing("value"))?;
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refusal> {
+        let (key, value) = self.current.take().ok_or(Refusal::Missing("value"))?;
         let name = format!("{}{key}", self.prefix);
         seed.deserialize(One(&value))
             .map_err(|fault| fault.at(&name, value.secret))
@@ -248,18 +248,18 @@ impl<'de> de::MapAccess<'de> for Entries {
 struct One<'a>(&'a Value);
 
 impl One<'_> {
-    fn number<T: std::str::FromStr>(&self, expected: &str) -> Result<T, Fault> {
+    fn number<T: std::str::FromStr>(&self, expected: &str) -> Result<T, Refusal> {
         self.0
             .text
             .trim()
             .parse()
-            .map_err(|_| Fault::expected(expected))
+            .map_err(|_| Refusal::expected(expected))
     }
 }
 
 macro_rules! whole_numbers {
     ($($method:ident $visit:ident $type:ident;)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
             let range = match ($type::BITS, $type::MIN) {
                 (64, 0) => "a whole number from 0 on".to_owned(),
                 (64, _) => "a whole number".to_owned(),
@@ -271,17 +271,17 @@ macro_rules! whole_numbers {
 }
 
 impl<'de> Deserializer<'de> for One<'_> {
-    type Error = Fault;
+    type Error = Refusal;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         visitor.visit_str(&self.0.text)
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         match self.0.text.trim().to_ascii_lowercase().as_str() {
             "true" => visitor.visit_bool(true),
             "false" => visitor.visit_bool(false),
-            _ => Err(Fault::expected("'true' or 'false'")),
+            _ => Err(Refusal::expected("'true' or 'false'")),
         }
     }
 
@@ -292,20 +292,20 @@ impl<'de> Deserializer<'de> for One<'_> {
         deserialize_u32 visit_u32 u32; deserialize_u64 visit_u64 u64;
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         self.deserialize_f64(visitor)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         let number: f64 = self.number("a number")?;
         if number.is_finite() {
             visitor.visit_f64(number)
         } else {
-            Err(Fault::expected("a number"))
+            Err(Refusal::expected("a number"))
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         visitor.visit_some(self)
     }
 
@@ -313,7 +313,7 @@ impl<'de> Deserializer<'de> for One<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, Refusal> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -323,7 +323,7 @@ impl<'de> Deserializer<'de> for One<'_> {
         _: &'static str,
         _: usize,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, Refusal> {
         visitor.visit_seq(Parts {
             value: self.0,
             next: 0,
@@ -335,8 +335,8 @@ impl<'de> Deserializer<'de> for One<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        let name: StrDeserializer<'_, Fault> = self.0.text.as_str().into_deserializer();
+    ) -> Result<V::Value, Refusal> {
+        let name: StrDeserializer<'_, Refusal> = self.0.text.as_str().into_deserializer();
         visitor.visit_enum(name)
     }
 
@@ -353,12 +353,12 @@ struct Parts<'a> {
 }
 
 impl<'de> de::SeqAccess<'de> for Parts<'_> {
-    type Error = Fault;
+    type Error = Refusal;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Fault> {
+    ) -> Result<Option<T::Value>, Refusal> {
         self.next += 1;
         match self.next {
             1 => seed

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::stream::without_secrets;
 use engine::{Error, Result, StreamSpec};
 use futures::SinkExt;
 use serde_json::value::RawValue;
@@ -10,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::http::header::{HeaderName, HeaderValue};
-use tokio_tungstenite::tungstenite::http::{StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, error::UrlError};
 use tokio_tungstenite::{
@@ -74,16 +75,9 @@ impl Target {
         })
     }
 
-    /// The URL as logs may show it: without its query.
+    /// The URL as logs may show it.
     pub(super) fn shown(&self) -> String {
-        let uri: &Uri = self.request.uri();
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        format!(
-            "{}://{host}{}",
-            uri.scheme_str().unwrap_or_default(),
-            uri.path()
-        )
+        without_secrets(&self.request.uri().to_string())
     }
 
     /// Connects and subscribes.

@@ -290,9 +290,8 @@ fn wrong_options_are_refused() {
         "http",
         &[("url", "https://example.com/"), ("format", "json")],
     );
-    let refused = |key: &str, value: &str| {
-        support::refusal(open(&with(base.clone(), key, value))).to_string()
-    };
+    let refused =
+        |key: &str, value: &str| support::refusal(open(&with(base.clone(), key, value))).chain();
     assert!(refused("mode", "push").contains("not available yet"));
     assert!(refused("url", "ftp://example.com/").contains("must begin with"));
     assert!(refused("url", "nowhere").contains("is not a URL"));

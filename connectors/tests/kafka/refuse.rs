@@ -38,7 +38,7 @@ fn options_are_checked_without_a_broker() {
     for (key, value, expected) in refusals {
         let error = support::refusal(open(&with(base.clone(), key, value)));
         assert_eq!(error.kind(), ErrorKind::Invalid, "{key}");
-        let text = error.to_string();
+        let text = error.chain();
         assert!(
             text.contains(key) && text.contains(expected),
             "{key}: {text}"
@@ -54,7 +54,7 @@ fn options_are_checked_without_a_broker() {
         ("topic", "a,b", "a sink writes one"),
     ];
     for (key, value, expected) in refusals {
-        let text = support::refusal(open_sink(&with(base.clone(), key, value))).to_string();
+        let text = support::refusal(open_sink(&with(base.clone(), key, value))).chain();
         assert!(
             text.contains(key) && text.contains(expected),
             "{key}: {text}"

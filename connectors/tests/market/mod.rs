@@ -40,7 +40,7 @@ fn refusal(fields: Vec<Field>, options: &[(&str, &str)]) -> String {
         .source(&stream("market", fields, options))
         .err()
         .expect("refused")
-        .to_string()
+        .chain()
 }
 
 #[tokio::test]

@@ -77,5 +77,5 @@ async fn a_closed_pipe_is_an_error() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     let wrong = stream("stdout", trade_fields(), &[("format", "xml")]);
     let error = StdoutSink::new(&wrong, Box::new(Closed)).expect_err("unknown");
-    assert!(error.to_string().contains("expected 'json' or 'table'"));
+    assert!(error.chain().contains("expected 'json' or 'table'"));
 }

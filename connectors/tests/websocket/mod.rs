@@ -191,9 +191,8 @@ fn wrong_options_are_refused() {
         "websocket",
         &[("url", "wss://example.com/"), ("format", "json")],
     );
-    let refused = |key: &str, value: &str| {
-        support::refusal(open(&with(base.clone(), key, value))).to_string()
-    };
+    let refused =
+        |key: &str, value: &str| support::refusal(open(&with(base.clone(), key, value))).chain();
     assert!(refused("url", "https://example.com/").contains("must begin with"));
     assert!(refused("heartbeat", "0 s").contains("longer than nothing"));
     assert!(refused("pointer", "data").contains("write '/data'"));

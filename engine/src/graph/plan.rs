@@ -1,12 +1,13 @@
 //! What a log is bound to, as text: whatever its state and its journal depend on.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
+use std::ops::Range;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{EventTime, Graph, Input, Port, Target, Timing};
-use crate::stream::is_secret;
+use crate::stream::{is_secret, url_secrets};
 
 /// Options of a source, or beginnings of their keys, that say how its rows are fetched, how many,
 /// or from where on; not what they mean. They may change from start to start.
@@ -76,6 +77,13 @@ fn table(f: &mut fmt::Formatter<'_>, input: &Input) -> fmt::Result {
     for field in stream.schema.fields() {
         writeln!(f, "{name}: reads {}", column(field))?;
     }
+    if !stream.key.is_empty() {
+        writeln!(
+            f,
+            "{name}: every key ({}) on one split",
+            stream.key.join(", ")
+        )?;
+    }
     for metadata in &stream.metadata {
         let field = column(&metadata.field);
         writeln!(f, "{name}: reads {field} from {}", metadata.key)?;
@@ -140,26 +148,21 @@ fn column(field: &arrow::datatypes::Field) -> String {
 /// hash is kept: it may hold a key.
 fn shown(value: &str) -> String {
     let line = value.replace(['\n', '\r'], " ");
-    let Some((scheme, rest)) = line.split_once("://") else {
+    let Some(start) = line.find("://").map(|scheme| scheme + 3) else {
         return line;
     };
-    let (place, query) = match rest.split_once('?') {
-        Some((place, query)) => (place, Some(query)),
-        None => (rest, None),
-    };
-    let (authority, path) = match place.split_once('/') {
-        Some((authority, path)) => (authority, Some(path)),
-        None => (place, None),
-    };
-    let host = authority.rsplit_once('@').map_or(authority, |(_, h)| h);
-    let mut text = format!("{scheme}://{host}");
-    if let Some(path) = path {
-        let _ = write!(text, "/{path}");
+    let signs_in =
+        |hidden: &Range<usize>| hidden.start == start && line[hidden.end..].starts_with('@');
+    let host = url_secrets(&line).into_iter().find(signs_in);
+    let host = host.map_or(start, |hidden| hidden.end + 1);
+    let (scheme, rest) = (&line[..start], &line[host..]);
+    match rest.split_once('?') {
+        Some((place, query)) => {
+            let hash = xxh3_64(query.as_bytes()) as u32;
+            format!("{scheme}{place}?#{hash:08x}")
+        }
+        None => format!("{scheme}{rest}"),
     }
-    if let Some(query) = query {
-        let _ = write!(text, "?#{:08x}", xxh3_64(query.as_bytes()) as u32);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -230,7 +233,8 @@ mod tests {
         let same = graph(|_| {}).plan();
         assert_eq!(same, graph(|_| {}).plan());
         assert!(same.contains("t: reads volume Int64\n"), "{same}");
-        let changes: [Change; 11] = [
+        let changes: [Change; 12] = [
+            |i| i.stream.key = vec!["volume".to_owned()],
             |i| {
                 let fields = [("ts", DataType::Int64), ("volume", DataType::Float64)];
                 let fields = fields.map(|(name, kind)| Field::new(name, kind, true));

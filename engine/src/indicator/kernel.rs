@@ -92,12 +92,12 @@ impl<const I: usize, const O: usize, K: Indicator<I, O>> Kernel for Keyed<K, I, 
                 continue;
             }
             match states[*key as usize].update(input) {
-                Some(output) => {
+                Some(output) if output.iter().all(|value| value.is_finite()) => {
                     for (column, value) in outputs.iter_mut().zip(output) {
                         column[row] = value;
                     }
                 }
-                None => *valid = false,
+                _ => *valid = false,
             }
         }
         self.array(values)

@@ -132,7 +132,30 @@ impl Splits {
             time: Timestamp(time),
             split,
             arrived_at,
+            own: None,
         }
+    }
+
+    /// A split and how far it alone is complete.
+    pub(super) fn own(&self, split: &Split) -> Option<(u32, Timestamp)> {
+        let number = self.states.iter().position(|state| state.split == *split)?;
+        Some((number as u32, Timestamp(self.states[number].watermark)))
+    }
+
+    /// What a split is called.
+    pub(super) fn name(&self, number: u32) -> Option<&Split> {
+        self.states.get(number as usize).map(|state| &state.split)
+    }
+
+    /// When the first of the other splits falls idle after `at`, if nothing more comes of them.
+    pub(super) fn next_idle(&self, split: &Split, at: i64, timing: Timing) -> Option<i64> {
+        let timeout = timing.idle_timeout?.as_nanos() as i64;
+        let others = self
+            .states
+            .iter()
+            .filter(|state| !state.idle && state.split != *split);
+        let from = others.map(|state| state.last_arrival.saturating_add(timeout).saturating_add(1));
+        from.filter(|from| *from > at).min()
     }
 
     /// The offset after the last record of each split that had one.

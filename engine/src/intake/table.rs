@@ -11,6 +11,7 @@ use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, TimestampNanosecondT
 use serde::{Deserialize, Serialize};
 
 use super::dead::{DeadRow, DeadRows, late_schema, row_as_json};
+use super::keys::Keys;
 use super::splits::Splits;
 use super::{Counts, Records};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,6 +35,8 @@ pub(super) struct Table {
     delay: i64,
     timing: Timing,
     on_time: Option<OnTime>,
+    /// Of a keyed table.
+    pub(super) keys: Option<Keys>,
     pub(super) state: TableState,
 }
 
@@ -94,6 +97,7 @@ impl Table {
                 .map_or(0, |time| time.delay.as_nanos() as i64),
             timing: input.timing,
             on_time: None,
+            keys: Keys::of(input),
             state: TableState::default(),
         }
     }
@@ -117,9 +121,22 @@ impl Table {
         self.state.splits.position()
     }
 
-    /// The watermark after everything that arrived until now, and whether it moved by silence
-    /// or by rows.
-    pub(super) fn watermark(&mut self, arrived_at: Timestamp) -> (Watermark, bool) {
+    /// When another split falls idle between two of these records of a keyed table.
+    pub(super) fn next_cut(&self, records: &Records) -> Option<i64> {
+        self.keys.as_ref().and(self.event_time)?;
+        let (first, last) = (records.first_at()?, records.last_at()?);
+        let splits = &self.state.splits;
+        let at = splits.next_idle(&records.split, first, self.timing)?;
+        (at <= last).then_some(at)
+    }
+
+    /// The watermark after everything that arrived until now, `from` a split at last, and whether
+    /// it moved by silence or by rows.
+    pub(super) fn watermark(
+        &mut self,
+        arrived_at: Timestamp,
+        from: Option<&Split>,
+    ) -> (Watermark, bool) {
         let before = self.state.splits.watermark(arrived_at);
         let idle = self.state.splits.mark_idle(arrived_at.0, self.timing);
         if self.event_time.is_some() {
@@ -128,7 +145,9 @@ impl Table {
                 .raise(arrived_at.0, self.timing, self.delay);
         }
         let watermark = self.state.splits.watermark(arrived_at);
-        (watermark, idle || watermark != before)
+        let changed = idle || watermark != before;
+        let own = from.and_then(|split| self.state.splits.own(split));
+        (Watermark { own, ..watermark }, changed)
     }
 
     pub(super) fn take(&mut self, records: Records) -> Result<Taken> {
@@ -136,6 +155,9 @@ impl Table {
         self.state.counts.arrived += records.count() as u64;
         let (records, columns, bad) = self.to_table(records, &mut dead)?;
         let verdict = self.judge(&records, &columns, &bad)?;
+        if let Some(keys) = &mut self.keys {
+            keys.meet(&columns, &records.split, &self.state.splits)?;
+        }
         for (at, rejected) in &records.rejected {
             dead.push(DeadRow {
                 arrived_at: *at,

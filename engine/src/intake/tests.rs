@@ -1,3 +1,4 @@
+mod keyed;
 mod oracle;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::expression::{Column, Expression};
 use crate::graph::{EventTime, Timing};
+use crate::source::Rejected;
 use crate::stream::{LATE, StreamSpec};
 use crate::time::TIMESTAMP;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use self::table::Table;
+pub(crate) use self::table::Table;
 use crate::error::{Error, Result};
 use crate::operator::{Map, Operator, OperatorSpec, Output, Snapshot};
 use crate::time::Watermark;

@@ -124,6 +124,12 @@ impl MergeBuffer {
         Ok(())
     }
 
+    /// Whether `goes` lets the first row go.
+    pub(super) fn is_ready(&self, goes: impl Fn(i64, u32) -> bool) -> bool {
+        let first = self.heap.peek();
+        first.is_some_and(|Reverse((time, rank, _))| goes(*time, *rank))
+    }
+
     /// Emits, in order, the rows whose time and rank `goes` lets go: all up to some point.
     pub(super) fn release(
         &mut self,

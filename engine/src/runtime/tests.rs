@@ -70,7 +70,10 @@ fn graph_of(targets: &[&str]) -> Arc<Graph> {
     let mut graph = Graph::default();
     let names = ["symbol", "ts", "price"];
     let input = graph.add_input(Input {
-        stream: stream("trades"),
+        stream: StreamSpec {
+            key: vec![],
+            ..stream("trades")
+        },
         schema: schema(),
         columns: columns(&schema(), &names),
         event_time: Some(EventTime {
@@ -89,6 +92,7 @@ fn graph_of(targets: &[&str]) -> Arc<Graph> {
         time: 1,
         split: 4,
         late: 5,
+        by_split: false,
     };
     let order = graph.add(Arc::new(order), vec![input]);
     let out = ["symbol", "ts", "price", ARRIVED_AT];

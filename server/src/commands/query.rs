@@ -1,4 +1,9 @@
 //! `millstream query`: one SELECT over files and over the late and dead rows of jobs.
+//!
+//! The footer of every Parquet file is checked against its checksum before the query begins, its
+//! pages are not: a query reads some columns of some row groups, and hashing every byte of an
+//! archive for them would take longer than the query. `millstream replay` reads every byte anyway
+//! and does.
 
 mod output;
 
@@ -7,6 +12,8 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use connectors::parquet;
+use engine::ErrorKind;
 use futures::StreamExt;
 use sql::batch::Batch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -22,9 +29,17 @@ use output::{Output, Writer};
 const MEMORY: usize = 2 << 30;
 
 pub(super) async fn query(arguments: &cli::Query) -> Result<(), Failure> {
-    let wrong = |errors| Failure::script(render_query(&arguments.text, errors));
+    let wrong = |errors: Vec<sql::Error>| {
+        // Damage is no mistake in the query, whenever it is met.
+        let damaged = errors.iter().any(|error| error.kind == ErrorKind::Corrupt);
+        let text = render_query(&arguments.text, errors);
+        match damaged {
+            true => Failure::damaged(text),
+            false => Failure::script(text),
+        }
+    };
     let format = format(arguments)?;
-    let mut batch = Batch::new(MEMORY).map_err(wrong)?;
+    let mut batch = Batch::new(MEMORY, parquet::read::verify).map_err(wrong)?;
     add_tables(&mut batch, arguments.data.as_deref())?;
     let mut rows = batch.query(&arguments.text).await.map_err(wrong)?;
     let failed = |error: engine::Error| Failure::run(&error);

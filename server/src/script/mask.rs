@@ -30,8 +30,10 @@ pub(super) fn masked(text: &str) -> String {
         let value: Vec<char> = places.iter().map(|(row, at)| lines[*row][*at]).collect();
         let quoted = value.len() >= 2 && value[0] == '\'' && value[value.len() - 1] == '\'';
         let (skip, end) = (usize::from(quoted), value.len() - usize::from(quoted));
-        for hidden in secrets(&key, &value[skip..end]) {
-            for (row, at) in &places[skip + hidden.start..skip + hidden.end] {
+        let value: String = value[skip..end].iter().collect();
+        let hidden = secrets(&key, &value);
+        for ((byte, _), (row, at)) in value.char_indices().zip(&places[skip..end]) {
+            if hidden.iter().any(|hidden| hidden.contains(&byte)) {
                 lines[*row][*at] = '*';
             }
         }

@@ -18,6 +18,8 @@ pub(super) struct Files {
     pub(super) extension: String,
     /// One file or folder, or the files that a pattern matches.
     pub(super) paths: Vec<PathBuf>,
+    /// The files themselves.
+    pub(super) all: Vec<PathBuf>,
     /// Folders named `key=value`: the keys, where all files are below the same ones.
     pub(super) keys: Vec<String>,
 }
@@ -56,6 +58,7 @@ pub(super) fn find(name: &str, path: &Path) -> Result<Files, Error> {
     paths.retain(|path| known(path).as_ref() == Some(&extension));
     Ok(Files {
         extension,
+        all: paths.clone(),
         paths,
         keys: vec![],
     })
@@ -92,6 +95,7 @@ fn one(name: &str, path: &Path) -> Result<Files, Error> {
         extension,
         paths: vec![path.to_owned()],
         keys: keys(path, &files),
+        all: files,
     })
 }
 

@@ -28,7 +28,7 @@ async fn error(batch: &Batch, text: &str) -> String {
 }
 
 fn batch() -> Batch {
-    Batch::new(64 << 20).unwrap()
+    Batch::new(64 << 20, |_| Ok(())).unwrap()
 }
 
 #[tokio::test]

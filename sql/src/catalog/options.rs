@@ -162,7 +162,8 @@ fn unknown(key: &str, span: Span) -> Error {
     }
 }
 
-/// The columns of `'key' = 'symbol, venue'`.
+/// The columns of `'key' = 'symbol, venue'`: of a table that is written the key of its messages, of
+/// one that is read what has all its rows on one split.
 fn keys(value: &str, span: Span, columns: &[Column]) -> Result<Vec<String>, Error> {
     let readable = |column: &&Column| matches!(column.origin, Origin::Stored | Origin::Metadata);
     let names = || {

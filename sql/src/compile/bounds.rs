@@ -87,11 +87,14 @@ impl Compiler<'_> {
         let split = schema.index_of(SPLIT).map_err(missing)?;
         let late = schema.index_of(LATE).map_err(missing)?;
         let time = relation.columns[column];
+        let table = &self.graph.inputs[self.graph.table_of(relation.port)];
+        let by_split = self.by_split.contains(&table.stream.name);
         let spec = Order {
             schema,
             time,
             split,
             late,
+            by_split,
         };
         relation.port = self.add(spec, relation.port);
         relation.ordered = true;

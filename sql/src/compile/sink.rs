@@ -13,7 +13,7 @@ use engine::graph::Target;
 use engine::stream::ARRIVED_AT;
 
 use super::assign::{assign, item};
-use super::{Columns, Compiler, Demand, Relation};
+use super::{Columns, Compiler, Demand, Relation, keyed};
 use crate::catalog::{Origin, Table, normalised};
 use crate::check;
 use crate::error::{Error, Result};
@@ -67,6 +67,7 @@ impl Compiler<'_> {
         let plan = self.assigned(insert, table, plan)?;
         let explained = |error| check::explain_query(&error, whole, &insert.query, self.session);
         let plan = self.session.optimize(plan).map_err(explained)?;
+        self.by_split = keyed::tables(&plan, self.session);
         // Where the plan has lost the place, the whole query is meant.
         let placed = |mut error: Error| {
             if error.span == Span::empty() {

@@ -43,7 +43,7 @@ impl Time {
         })
     }
 
-    fn is_event(self) -> bool {
+    pub(super) fn is_event(self) -> bool {
         matches!(self, Self::Event { .. })
     }
 }

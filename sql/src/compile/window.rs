@@ -207,6 +207,13 @@ impl Compiler<'_> {
         for expr in &arguments {
             types.push(self.adapt(expr, input)?.data_type());
         }
+        let back = |offset: &Literal| matches!(offset, Literal::Integer(0..));
+        if name == "lag" && literals.first().is_some_and(|offset| !back(offset)) {
+            let hint = "write lag(x, 5) for the value five rows before; a stream does not know the \
+                        rows to come, so read what lies ahead so many rows later";
+            let message = "lag: the offset must be a whole number from 0".to_owned();
+            return Err(refuse(message, hint));
+        }
         let frame = frame_of(&call.params.window_frame, name, place)?;
         let kernel = frame::spec(name, &types, &literals, frame);
         let kernel = kernel.map_err(|error| invalid(&error, place))?;
@@ -259,7 +266,7 @@ fn order_of(
 }
 
 /// Whether a call's rows wait for their peers.
-fn waits(call: &WindowFunction, time: Time) -> Step<bool> {
+pub(super) fn waits(call: &WindowFunction, time: Time) -> Step<bool> {
     let heedless = matches!(call.fun.name(), "lag" | "row_number") || as_indicator(call).is_some();
     if heedless || call.params.window_frame.units != WindowFrameUnits::Range {
         return Ok(false);

@@ -3,8 +3,9 @@
 //! DDL and `INSERT INTO … SELECT` make up the job, which starts with the first row. Then
 //! `INSERT INTO t VALUES …` lets rows arrive, `ADVANCE t TO 'time'` sends a watermark, `END t`
 //! ends a table, `CLOCK 'time'` sets the arrival time, and `EMIT sink`, `LATE t`, `DEAD t` and
-//! `COUNTS t` return what came out since they were last asked. `EXPLAIN INSERT …` prints the
-//! graph.
+//! `COUNTS t` return what came out since they were last asked. `SPLIT 'name'` says where the rows
+//! after it come from: such a file begins with it, and is not run in four shards. `EXPLAIN INSERT
+//! …` prints the graph.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -83,6 +84,8 @@ pub(super) struct Driver {
     mode: Mode,
     script: String,
     job: Option<Shards>,
+    /// Where rows come from, once a file says it.
+    split: Option<String>,
     recorded: Arc<Mutex<Recorded>>,
 }
 
@@ -109,6 +112,10 @@ impl DB for Driver {
                 self.job()?.set_clock(time);
                 Ok(DBOutput::StatementComplete(0))
             }
+            "SPLIT" => {
+                self.split = sql.split('\'').nth(1).map(ToOwned::to_owned);
+                Ok(DBOutput::StatementComplete(0))
+            }
             "EMIT" => self.emit(name),
             "LATE" => self.rejected(name, Harness::late),
             "DEAD" => self.rejected(name, Harness::dead),
@@ -125,6 +132,7 @@ impl Driver {
             mode,
             script: String::new(),
             job: None,
+            split: None,
             recorded,
         }
     }
@@ -170,6 +178,7 @@ impl Driver {
                     }
                 }),
             job: None,
+            split: None,
             mode: self.mode,
             recorded: Arc::clone(&self.recorded),
         };
@@ -188,7 +197,11 @@ impl Driver {
     fn job(&mut self) -> Result<&mut Shards, Refused> {
         if self.job.is_none() {
             let (script, graph) = self.compile("")?;
-            let shards = Shards::new(&script.catalog, Arc::new(graph), self.mode)?;
+            let mode = match self.split {
+                Some(_) => Mode::Whole,
+                None => self.mode,
+            };
+            let shards = Shards::new(&script.catalog, Arc::new(graph), mode)?;
             if shards.count() > 1 {
                 self.recorded.lock().unwrap().sharded = true;
             }
@@ -219,12 +232,14 @@ impl Driver {
 
     fn insert(&mut self, insert: &Insert) -> Answer {
         let (mode, name) = (self.mode, sql::catalog::normalised(&insert.table));
+        let split = self.split.clone().unwrap_or_else(|| "0".to_owned());
         self.with_table(&name, |shards, table| {
             let rows = values::rows(insert, &shards.source_schema(table))?;
             if mode != Mode::Rows {
-                return shards.insert(table, &rows);
+                return shards.insert(table, &split, &rows);
             }
-            (0..rows.num_rows()).try_for_each(|row| shards.insert(table, &rows.slice(row, 1)))
+            let mut each = (0..rows.num_rows()).map(|row| rows.slice(row, 1));
+            each.try_for_each(|row| shards.insert(table, &split, &row))
         })
     }
 

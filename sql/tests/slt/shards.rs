@@ -132,9 +132,9 @@ impl Shards {
 
     /// Lets rows arrive: in one shard as they are, in several one by one, and then the others
     /// learn how far time has come, as they would from a common intake.
-    pub(super) fn insert(&mut self, table: usize, rows: &RecordBatch) -> Result<()> {
+    pub(super) fn insert(&mut self, table: usize, split: &str, rows: &RecordBatch) -> Result<()> {
         if let [harness] = self.harnesses.as_mut_slice() {
-            return harness.insert(table, rows.clone());
+            return harness.insert_on(table, split, rows.clone());
         }
         let owner = self.owners(table, rows)?;
         let times = self.event_times(table, rows)?;

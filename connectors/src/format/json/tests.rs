@@ -256,7 +256,7 @@ fn timestamps_follow_the_option() {
     assert_eq!(value, 1_704_101_400_250_000_000);
     assert!(read(&with("epoch-millis"), br#"{"x":"2024-01-01 09:30:00"}"#).is_err());
     assert!(read(&with("epoch-seconds"), br#"{"x":1e12}"#).is_err());
-    let error = decoder(&with("RFC")).expect_err("unknown").to_string();
+    let error = decoder(&with("RFC")).expect_err("unknown").chain();
     assert!(error.contains("expected 'SQL', 'ISO-8601'"), "{error}");
 }
 
@@ -265,14 +265,14 @@ fn formats_and_options_that_do_not_exist_are_refused() {
     let field = || vec![Field::new("x", DataType::Utf8, true)];
     let error = decoder(&stream(field(), &[("format", "avro")])).expect_err("unknown");
     assert_eq!(
-        error.to_string(),
+        error.chain(),
         "table 't' with connector 'kafka': option 'format' is 'avro', the formats are 'json'"
     );
     let error =
         encoder(&stream(field(), &[("json.timestamp-format", "SQL")])).expect_err("unknown");
     assert!(
         error
-            .to_string()
+            .chain()
             .contains("did you mean 'json.timestamp-format.standard'?")
     );
     let odd = column(DataType::Duration(TimeUnit::Second));

@@ -2,7 +2,8 @@
 //!
 //! Source: TA-Lib's MACD. Both averages start at the same row: the fast one is seeded with the
 //! mean of the last `fast` of the first `slow` values. All outputs start together, after
-//! `slow + signal - 2` rows. Where `slow` is less than `fast` they change places.
+//! `slow + signal - 2` rows. Where `slow` is less than `fast` they change places. A difference that
+//! a DOUBLE cannot hold has no value, and the signal passes it over.
 //! `macd(x, 2, 3, 1)` over 1, 2, 3 is macd 0.5, signal 0.5, hist 0.
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,9 @@ impl Indicator<1, 3> for Macd {
             return None;
         }
         let macd = self.fast.push(value)? - slow?;
+        if !macd.is_finite() {
+            return None;
+        }
         let signal = self.signal.push(macd)?;
         Some([macd, signal, macd - signal])
     }

@@ -2,7 +2,9 @@
 //! gains and losses from row to row.
 //!
 //! Source: TA-Lib's RSI, seeded with the means of the first `period` changes. First value after
-//! `period` rows. Where nothing moved it is 50, as in TA-Lib 0.8. `rsi(x, 2)` over 1, 2, 1 is 50.
+//! `period` rows. Where nothing moved it is 50, as in TA-Lib 0.8. A change that a DOUBLE cannot
+//! hold, or the sum of the first ones with it, counts as none and has no value.
+//! `rsi(x, 2)` over 1, 2, 1 is 50.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +52,9 @@ impl Rsi {
 
     fn value(&self) -> [f64; 1] {
         let total = self.gain + self.loss;
-        [if total > 0.0 {
+        [if total == f64::INFINITY {
+            100.0 / (1.0 + self.loss / self.gain)
+        } else if total > 0.0 {
             100.0 * (self.gain / total)
         } else {
             50.0
@@ -65,6 +69,9 @@ impl Indicator<1, 1> for Rsi {
         self.previous = value;
         let gain = if change > 0.0 { change } else { 0.0 };
         let loss = gain - change;
+        if !change.is_finite() {
+            return None;
+        }
         if self.seen > self.period {
             self.gain += (gain - self.gain) * self.inverse;
             self.loss += (loss - self.loss) * self.inverse;
@@ -74,8 +81,12 @@ impl Indicator<1, 1> for Rsi {
         if self.seen == 1 {
             return None;
         }
-        self.gain += gain;
-        self.loss += loss;
+        let sums = (self.gain + gain, self.loss + loss);
+        if !(sums.0.is_finite() && sums.1.is_finite()) {
+            self.seen -= 1;
+            return None;
+        }
+        (self.gain, self.loss) = sums;
         if self.seen <= self.period {
             return None;
         }

@@ -1,7 +1,9 @@
 //! EMA, the exponential moving average: `e += k (x - e)` with `k = 2 / (period + 1)`.
 //!
 //! Source: TA-Lib's EMA, seeded with the mean of the first `period` values, which is also the
-//! first value, after `period - 1` rows. `ema(x, 3)` over 11, 12, 13, 15 is 12, then 13.5.
+//! first value, after `period - 1` rows. A value that would carry the sum under that mean beyond
+//! what a DOUBLE can hold is passed over; later ones only move the average towards them.
+//! `ema(x, 3)` over 11, 12, 13, 15 is 12, then 13.5.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,10 +59,19 @@ impl Ema {
     #[inline]
     pub fn push(&mut self, value: f64) -> Option<f64> {
         if self.missing == 0 {
-            self.value += self.factor * (value - self.value);
+            let next = self.value + self.factor * (value - self.value);
+            self.value = match next.is_finite() {
+                true => next,
+                // The difference of two values need not be one; what is between them is.
+                false => self.value * (1.0 - self.factor) + value * self.factor,
+            };
             return Some(self.value);
         }
-        self.value += value;
+        let sum = self.value + value;
+        if !sum.is_finite() {
+            return None;
+        }
+        self.value = sum;
         self.missing -= 1;
         if self.missing > 0 {
             return None;

@@ -2,7 +2,7 @@
 //! is the close of the row before.
 //!
 //! Source: TA-Lib's ATR, seeded with the mean of the first `period` true ranges; the first row
-//! has none. First value after `period` rows.
+//! has none. First value after `period` rows. A true range that a DOUBLE cannot hold is passed over.
 //! `atr(h, l, c, 1)` over (2, 1, 2), (5, 3, 4) is 3.
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,9 @@ impl Indicator<3, 1> for Atr {
         let range = (high - low)
             .max((high - previous).abs())
             .max((low - previous).abs());
+        if !range.is_finite() {
+            return None;
+        }
         self.average.push(range).map(|average| [average])
     }
 }

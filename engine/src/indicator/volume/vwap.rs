@@ -39,8 +39,9 @@ impl Indicator<4, 1> for Vwap {
         if let Some((traded, volume)) = traded.zip(volume) {
             (self.traded, self.volume) = (traded, volume);
             let volume = volume.value();
-            if volume > 0.0 {
-                self.value = traded.value() / volume;
+            let value = traded.value() / volume;
+            if volume > 0.0 && value.is_finite() {
+                self.value = value;
             }
         }
         Some([self.value])

@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 use crate::error::{Error, Result};
 
 /// Numbers for keys of some columns.
-pub(super) enum Table {
+pub(crate) enum Table {
     /// No columns.
     One,
     /// One column of text, plain or as a dictionary.
@@ -35,7 +35,7 @@ pub(super) enum Table {
 }
 
 /// The numbers of a dictionary's values, kept from batch to batch while it is the same.
-pub(super) struct Dictionary {
+pub(crate) struct Dictionary {
     values: ArrayRef,
     numbers: Vec<Option<u32>>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Dictionary {
 const HASHER: FixedState = FixedState::with_seed(0x6d69_6c6c_7374_7265);
 
 impl Table {
-    pub(super) fn new(types: &[DataType]) -> Result<Self> {
+    pub(crate) fn new(types: &[DataType]) -> Result<Self> {
         let dictionary = |keys: &DataType, values: &DataType| {
             *keys == DataType::Int32 && *values == DataType::Utf8
         };
@@ -78,7 +78,7 @@ impl Table {
     }
 
     /// The number of each row's key; new keys get the next ones.
-    pub(super) fn number(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+    pub(crate) fn number(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
         match (self, columns) {
             (Self::One, _) => Ok(vec![0; rows]),
             (Self::Integer(table), [column]) => {
@@ -113,7 +113,7 @@ impl Table {
     }
 
     /// The keys by number, as columns.
-    pub(super) fn keys(&self) -> Result<Vec<ArrayRef>> {
+    pub(crate) fn keys(&self) -> Result<Vec<ArrayRef>> {
         match self {
             Self::One => Ok(vec![]),
             Self::Integer(table) => Ok(vec![table.keys()]),
@@ -192,7 +192,7 @@ fn dictionary_numbers(
 
 /// Distinct byte strings, numbered, laid end to end.
 #[derive(Default)]
-pub(super) struct Bytes {
+pub(crate) struct Bytes {
     table: HashTable<u32>,
     hashes: Vec<u64>,
     /// Where each key lies: its start and its end.
@@ -246,7 +246,7 @@ impl Bytes {
 
 /// Distinct integers, numbered.
 #[derive(Default)]
-pub(super) struct Integers {
+pub(crate) struct Integers {
     table: HashTable<u32>,
     values: Vec<i64>,
     null: Option<u32>,

@@ -19,6 +19,7 @@ fn order() -> Order {
         time: 1,
         split: 2,
         late: 3,
+        by_split: false,
     }
 }
 
