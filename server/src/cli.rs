@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::runtime::Speed;
 
+use crate::config::Flags;
 use crate::exit::CODES;
 
 /// Streaming SQL for market data: one text, live, replayed and recovered.
@@ -34,6 +35,12 @@ pub(crate) enum Command {
     Replay(Replay),
     /// List the indicators, or describe one
     Indicators(Indicators),
+    /// Serve jobs over HTTP: submit, watch, stop
+    #[command(after_help = format!("Example:\n  millstream serve --data data/server --listen 127.0.0.1:8080\n\n\
+        Flags win over the environment (MILLSTREAM_LISTEN), it over --config FILE.yaml.\n{CODES}"))]
+    Serve(Flags),
+    /// Print the settings of `serve`, all sources merged, secrets hidden
+    Config(Flags),
     /// Run a simulated market live, then replay its recording and compare
     Demo(Demo),
 }

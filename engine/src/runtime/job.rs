@@ -107,6 +107,12 @@ impl Job {
         self.status.read()
     }
 
+    /// Who sees the figures beside the one that waits for the job.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer(self.status.clone())
+    }
+
     /// Asks the job to stop after a last commit and a snapshot; `wait` tells when it has. What
     /// does not answer is given a moment, and then left to the next start:
     /// [`Status::unsettled`] says what that is.
@@ -118,6 +124,18 @@ impl Job {
     pub async fn wait(&mut self) -> Result<()> {
         let gone = |_| Error::internal("the job's task is gone");
         (&mut self.outcome).await.map_err(gone)?
+    }
+}
+
+/// Sees the figures of a job, also after its end; it neither keeps the job nor stops it.
+#[derive(Debug, Clone)]
+pub struct Observer(SharedStatus);
+
+impl Observer {
+    /// The figures as they are now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.0.read()
     }
 }
 

@@ -1,0 +1,36 @@
+//! `millstream serve`: the server, until it is told to stop.
+
+use tokio::sync::watch;
+
+use crate::config::{Config, Flags};
+use crate::exit::Failure;
+use crate::serve::Server;
+use crate::supervise::Signals;
+use crate::telemetry;
+
+pub(super) async fn serve(flags: &Flags) -> Result<(), Failure> {
+    let input = |error: engine::Error| Failure::input(&error);
+    let config = Config::read(flags).map_err(input)?;
+    telemetry::start_server(&config).map_err(input)?;
+    // A signal counts from here on: nothing is started that it would not stop.
+    let mut signals = Signals::new().map_err(|error| Failure::run(&error))?;
+    let server = tokio::select! {
+        server = Box::pin(Server::open(config)) => server.map_err(input)?,
+        () = signals.next() => return Ok(()),
+    };
+    let (close, closing) = watch::channel(false);
+    let serving = server.serve(closing, |address| {
+        tracing::info!("listening at http://{address}");
+    });
+    tokio::pin!(serving);
+    let failed = |error: engine::Error| Failure::input(&error);
+    tokio::select! {
+        served = &mut serving => return served.map_err(failed),
+        () = signals.next() => tracing::info!("stopping after a last commit of every job"),
+    }
+    let _ = close.send(true);
+    tokio::select! {
+        served = &mut serving => served.map_err(failed),
+        () = signals.next() => Err(Failure::failed("stopped at once")),
+    }
+}

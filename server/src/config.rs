@@ -1,0 +1,273 @@
+//! What the server is told: flags over environment over one YAML file over defaults, by the same
+//! names: `--max-connections`, `MILLSTREAM_MAX_CONNECTIONS`, `max_connections:`.
+//!
+//! A name that is not known is refused wherever it stands. To add one: a field of [`Config`] with
+//! its default, and one of [`Flags`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use config::{Environment, File, FileFormat, Source};
+use connectors::options::nearest;
+use engine::stream::is_secret;
+use engine::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// What the names of environment variables begin with.
+const PREFIX: &str = "MILLSTREAM";
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The folder for the store and for every job's log, state, late and dead rows.
+    pub data: PathBuf,
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Connections at most, those of live windows included.
+    pub max_connections: usize,
+    /// The largest body of a request, in bytes.
+    pub max_body: usize,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What is logged: `warn`, `info`, or directives such as `info,server=debug`.
+    pub log_level: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("data/server"),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            max_connections: 20_000,
+            max_body: 8 << 20,
+            log_format: LogFormat::Text,
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The flags of `serve` and `config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Args)]
+pub(crate) struct Flags {
+    /// A YAML file with settings [environment: `MILLSTREAM_CONFIG`]
+    #[arg(long, value_name = "FILE.yaml")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder for everything that is kept [default: data/server]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Connections at most
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_connections: Option<usize>,
+    /// The largest body of a request, in bytes
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_body: Option<usize>,
+    /// How log lines are written [default: text]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What is logged: warn, info, or directives such as info,server=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_level: Option<String>,
+}
+
+impl Config {
+    /// All sources merged, each checked for names that are not known.
+    pub(crate) fn read(flags: &Flags) -> Result<Self> {
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::merge(flags, environment)
+    }
+
+    fn merge(flags: &Flags, mut environment: BTreeMap<String, String>) -> Result<Self> {
+        let file = environment.remove(&format!("{PREFIX}_CONFIG"));
+        let file = flags.config.clone().or(file.map(PathBuf::from));
+        let environment = Environment::with_prefix(PREFIX)
+            .prefix_separator("_")
+            .source(Some(environment.into_iter().collect()));
+        let defaults = config::Config::try_from(&Self::default()).map_err(wrong)?;
+        let given = config::Config::try_from(flags).map_err(wrong)?;
+        let mut builder = config::Config::builder().add_source(defaults);
+        if let Some(path) = file {
+            let told = format!("'{}'", path.display());
+            let file = File::from(path).format(FileFormat::Yaml).required(true);
+            check(&file, |key| format!("{told} sets '{key}'"))?;
+            builder = builder.add_source(file);
+        }
+        check(&environment, |key| {
+            format!("the environment has '{PREFIX}_{}'", key.to_uppercase())
+        })?;
+        let merged = builder.add_source(environment).add_source(given).build();
+        let config: Self = merged
+            .and_then(config::Config::try_deserialize)
+            .map_err(wrong)?;
+        Ok(config)
+    }
+
+    /// As a YAML file would set it, secrets hidden.
+    pub(crate) fn shown(&self) -> Result<String> {
+        let value = serde_json::to_value(self)
+            .map_err(|error| Error::internal("the settings cannot be written").caused_by(error))?;
+        let mut text = String::new();
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let hidden = is_secret(key) && !value.is_null();
+            let _ = match hidden {
+                true => writeln!(text, "{key}: '***'"),
+                // What JSON writes in one line is YAML.
+                false => writeln!(text, "{key}: {value}"),
+            };
+        }
+        Ok(text)
+    }
+}
+
+/// Refuses names that are not known, with the nearest that is.
+fn check(source: &dyn Source, told: impl Fn(&str) -> String) -> Result<()> {
+    let known = config::Config::try_from(&Config::default())
+        .and_then(|defaults| defaults.collect())
+        .map_err(wrong)?;
+    let mut names: Vec<&String> = known.keys().collect();
+    names.sort();
+    let mut given: Vec<String> = source.collect().map_err(wrong)?.into_keys().collect();
+    given.sort();
+    let Some(key) = given.iter().find(|key| !known.contains_key(*key)) else {
+        return Ok(());
+    };
+    let hint = match nearest(key, names.iter().map(|name| name.as_str())) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            format!("known: {}", names.join(", "))
+        }
+    };
+    let told = told(key);
+    Err(Error::invalid(format!(
+        "{told}, which is no setting; {hint}"
+    )))
+}
+
+fn wrong(error: config::ConfigError) -> Error {
+    Error::invalid("the settings cannot be used").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(own).collect()
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("millstream.yaml");
+        let text = "data: /a\nmax_body: 1\nmax_connections: 1\nlog_format: json\n";
+        std::fs::write(&file, text).unwrap();
+        let flags = Flags {
+            config: Some(file),
+            data: Some("/c".into()),
+            ..Flags::default()
+        };
+        let environment = environment(&[
+            ("MILLSTREAM_DATA", "/b"),
+            ("MILLSTREAM_MAX_BODY", "2"),
+            ("PATH", "/bin"),
+        ]);
+        let config = Config::merge(&flags, environment).unwrap();
+        let expected = Config {
+            data: "/c".into(),
+            max_body: 2,
+            max_connections: 1,
+            log_format: LogFormat::Json,
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_nearest() {
+        let refused = |flags: &Flags, pairs| {
+            let error = Config::merge(flags, environment(pairs)).unwrap_err();
+            error.chain()
+        };
+        let told = refused(&Flags::default(), &[("MILLSTREAM_LISTN", "x")]);
+        let expected = "the environment has 'MILLSTREAM_LISTN', which is no setting; did you mean \
+                        'listen'?";
+        assert_eq!(told, expected);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        std::fs::write(&file, "listen: 127.0.0.1:1\nmax_bodi: 3\n").unwrap();
+        let flags = Flags {
+            config: Some(file),
+            ..Flags::default()
+        };
+        assert!(refused(&flags, &[]).ends_with("did you mean 'max_body'?"));
+        let told = refused(&Flags::default(), &[("MILLSTREAM_LISTEN", "nowhere")]);
+        assert!(told.contains("listen"), "{told}");
+        let absent = [("MILLSTREAM_CONFIG", "/absent.yaml")];
+        assert!(refused(&Flags::default(), &absent).contains("absent"));
+    }
+
+    #[test]
+    fn every_setting_has_a_flag() {
+        let value = serde_json::to_value(Config::default()).unwrap();
+        let command = Program::command();
+        let flags: Vec<String> = command
+            .get_arguments()
+            .map(|flag| flag.get_id().to_string())
+            .collect();
+        for key in value.as_object().unwrap().keys() {
+            assert!(flags.contains(key), "{key}");
+        }
+        assert_eq!(flags.len(), value.as_object().unwrap().len() + 1);
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        let config = Config {
+            log_level: "info,server='x': #y".to_owned(),
+            ..Config::default()
+        };
+        std::fs::write(&file, config.shown().unwrap()).unwrap();
+        let flags = Flags {
+            config: Some(file),
+            ..Flags::default()
+        };
+        assert_eq!(Config::merge(&flags, BTreeMap::new()).unwrap(), config);
+    }
+}

@@ -1,0 +1,322 @@
+//! What the server runs: jobs from their submission to their deletion, also across its restarts.
+//!
+//! A job has a record in the store and a folder `<data>/jobs/<id>` with its log, state, late and
+//! dead rows. The store says what is to run: that is written before a job starts or stops, so a
+//! kill at any moment leaves it as it was last asked for.
+
+mod carry;
+mod lifecycle;
+mod slot;
+mod submission;
+pub(crate) mod view;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engine::{Error, Result};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::folder::Folder;
+use crate::launch::{Grounded, Launch};
+use crate::live::Hubs;
+use crate::script::{self, Plan};
+use crate::store::Store;
+
+use carry::Carrier;
+pub(crate) use lifecycle::Phase as JobPhase;
+use lifecycle::{Event, Phase};
+pub(crate) use slot::{Running, Slot};
+pub(crate) use submission::{Submission, overrides};
+
+/// Why a wish is refused.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The text or its options are wrong; the text is for places.
+    Script(String, Vec<sql::Error>),
+    /// What is asked for does not fit how things stand.
+    Conflict(String),
+    /// Anything else.
+    Error(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// With what a job starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartFrom {
+    /// With the state it stopped with.
+    State,
+    /// With none: its log, state, late and dead rows are removed.
+    Empty,
+}
+
+/// All jobs; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Supervisor(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    folders: PathBuf,
+    hubs: Hubs,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    /// True once the server stops.
+    closing: watch::Sender<bool>,
+}
+
+impl Supervisor {
+    /// The jobs of a store, none of them started; their data is below `folders`.
+    pub(crate) async fn open(store: Store, folders: PathBuf, hubs: Hubs) -> Result<Self> {
+        let records = store.jobs().await?;
+        let slot = |record: crate::store::jobs::Record| {
+            let (phase, _) = Phase::restored(&record.state);
+            (record.id.clone(), Arc::new(Slot::new(record, phase)))
+        };
+        Ok(Self(Arc::new(Shared {
+            slots: Mutex::new(records.into_iter().map(slot).collect()),
+            store,
+            folders,
+            hubs,
+            closing: watch::Sender::new(false),
+        })))
+    }
+
+    /// Starts the jobs that ran when the server ended. One that cannot start is failed, with the
+    /// reason, and holds up no other.
+    pub(crate) async fn restore(&self) {
+        for slot in self.list() {
+            let (_, starts) = Phase::restored(&slot.record().state);
+            if !starts {
+                continue;
+            }
+            match Box::pin(self.start(&slot, StartFrom::State)).await {
+                Ok(()) => tracing::info!(job = slot.name, id = slot.id, "started again"),
+                Err(refused) => {
+                    tracing::error!(job = slot.name, id = slot.id, ?refused, "cannot be started");
+                }
+            }
+        }
+    }
+
+    /// Checks, keeps and starts a new job.
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<Arc<Slot>, Refused> {
+        let (record, plan) = submission.record()?;
+        self.open_for_changes()?;
+        if !self.0.store.insert_job(&record).await? {
+            return Err(Refused::Conflict(format!(
+                "a job is called '{}' already; choose another name, or delete that job",
+                record.name
+            )));
+        }
+        let slot = Arc::new(Slot::new(record, Phase::Created));
+        self.slots().insert(slot.id.clone(), Arc::clone(&slot));
+        let turn = slot.turn.lock().await;
+        let launched = Box::pin(self.launch(&slot, plan, StartFrom::State)).await;
+        if let Err(grounded) = launched {
+            // Nothing has run: it is as if it had not been submitted.
+            self.forget(&slot).await?;
+            return Err(grounded.into_error().into());
+        }
+        drop(turn);
+        Ok(slot)
+    }
+
+    /// All jobs, in the order of their submission.
+    pub(crate) fn list(&self) -> Vec<Arc<Slot>> {
+        self.slots().values().cloned().collect()
+    }
+
+    /// A job by its id or its name.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Slot>> {
+        let slots = self.slots();
+        let by_name = || slots.values().find(|slot| slot.name == name);
+        let found = slots.get(name).or_else(by_name).map(Arc::clone);
+        found.ok_or_else(|| Error::not_found(format!("there is no job '{name}'")))
+    }
+
+    /// Starts a job that does not run.
+    pub(crate) async fn start(&self, slot: &Arc<Slot>, from: StartFrom) -> Result<(), Refused> {
+        let _turn = slot.turn.lock().await;
+        self.open_for_changes()?;
+        let refused =
+            |why| Refused::Conflict(format!("job '{}' cannot be started: {why}", slot.name));
+        slot.phase().after(Event::Start).map_err(refused)?;
+        let record = slot.record();
+        let options = overrides(&record.overrides()?);
+        let planned = options.and_then(|options| {
+            let plan = script::compile_to_run(&record.sql, &options);
+            plan.map_err(|fault| Refused::Script(record.sql.clone(), fault.errors()))
+        });
+        let started = match planned {
+            Ok(plan) => {
+                let launched = Box::pin(self.launch(slot, plan, from)).await;
+                launched.map_err(|grounded| Refused::Error(grounded.into_error()))
+            }
+            Err(refused) => Err(refused),
+        };
+        if let Err(refused) = &started {
+            self.fail(slot, refused).await?;
+        }
+        started
+    }
+
+    /// Asks a job to stop; whoever asks again changes nothing.
+    pub(crate) async fn stop(&self, slot: &Arc<Slot>) -> Result<(), Refused> {
+        let _turn = slot.turn.lock().await;
+        let refused =
+            |why| Refused::Conflict(format!("job '{}' cannot be stopped: {why}", slot.name));
+        let phase = slot.phase().after(Event::Stop).map_err(refused)?;
+        self.0.store.job_is(&slot.id, phase.stored(), None).await?;
+        // It may have ended by itself meanwhile, and has then noted how.
+        if slot.take(Event::Stop).is_ok()
+            && let Some(running) = slot.running()
+        {
+            let _ = running.stop.send(true);
+        }
+        Ok(())
+    }
+
+    /// Stops a job where it runs, and removes it with its folder. What it wrote elsewhere stays.
+    pub(crate) async fn delete(&self, slot: &Arc<Slot>) -> Result<(), Refused> {
+        let _turn = slot.turn.lock().await;
+        if let Some(running) = slot.running() {
+            self.0
+                .store
+                .job_is(&slot.id, Phase::Stopped.stored(), None)
+                .await?;
+            let _ = slot.take(Event::Stop);
+            let _ = running.stop.send(true);
+            let mut ended = running.ended;
+            while ended.changed().await.is_ok() {}
+        }
+        self.forget(slot).await?;
+        Ok(())
+    }
+
+    /// Stops all jobs at once, each with a last commit and snapshot, and waits until they have
+    /// stopped, at most for `limit`. They start again with the server.
+    pub(crate) async fn close(&self, limit: Duration) {
+        let _ = self.0.closing.send(true);
+        let running: Vec<_> = self
+            .list()
+            .iter()
+            .filter_map(|slot| slot.running())
+            .collect();
+        for running in &running {
+            let _ = running.stop.send(true);
+        }
+        let all = async {
+            for mut running in running {
+                while running.ended.changed().await.is_ok() {}
+            }
+        };
+        if timeout(limit, all).await.is_err() {
+            tracing::warn!("jobs that did not stop in time are left as by a kill");
+        }
+    }
+
+    /// Whether the server stops.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.0.closing.borrow()
+    }
+
+    fn open_for_changes(&self) -> Result<()> {
+        match self.is_closing() {
+            true => Err(Error::unavailable("the server is stopping")),
+            false => Ok(()),
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Slot>>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folder(&self, id: &str) -> PathBuf {
+        self.0.folders.join(id)
+    }
+
+    /// Opens the folder, binds the ends, notes the start, and lets the job go.
+    async fn launch(&self, slot: &Arc<Slot>, plan: Plan, from: StartFrom) -> Result<(), Grounded> {
+        let folder = Folder::open(&self.folder(&slot.id)).map_err(Grounded::Folder)?;
+        if from == StartFrom::Empty {
+            let cleared = folder.clear(&plan.graph).await;
+            cleared.map_err(Grounded::Folder)?;
+        }
+        let launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;
+        for warning in launch.warnings() {
+            tracing::warn!(job = slot.name, "{warning}");
+        }
+        let plan_text = plan.graph.to_string();
+        let noted = self.0.store.job_starts(&slot.id, &plan_text).await;
+        let record = noted.map_err(Grounded::Folder)?;
+        let (carrier, running) = Carrier::new(self.clone(), slot, plan, launch, folder, &record);
+        slot.runs(record, running);
+        let _ = slot.take(Event::Start);
+        carrier.go();
+        Ok(())
+    }
+
+    /// Notes why a job does not run.
+    async fn fail(&self, slot: &Slot, refused: &Refused) -> Result<()> {
+        let reason = match refused {
+            Refused::Script(_, errors) => {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                errors.join("\n")
+            }
+            Refused::Conflict(why) => why.clone(),
+            Refused::Error(error) => error.chain(),
+        };
+        self.settle(slot, Event::Failed, Some(reason), None).await
+    }
+
+    /// Notes how a job rests, in the store first.
+    async fn settle(
+        &self,
+        slot: &Slot,
+        event: Event,
+        reason: Option<String>,
+        figures: Option<String>,
+    ) -> Result<()> {
+        // What stopped because the server stops is to run again.
+        let comes_back =
+            event == Event::Stopped && slot.phase() == Phase::Running && self.is_closing();
+        let phase = slot.phase().after(event).unwrap_or(Phase::Failed);
+        if !comes_back {
+            let reason = reason.as_deref();
+            self.0
+                .store
+                .job_is(&slot.id, phase.stored(), reason)
+                .await?;
+        }
+        if let Some(figures) = &figures {
+            self.0.store.job_figures(&slot.id, figures).await?;
+        }
+        slot.rests(reason, figures);
+        let _ = slot.take(event);
+        Ok(())
+    }
+
+    /// Removes a job that does not run.
+    async fn forget(&self, slot: &Slot) -> Result<()> {
+        self.0.store.delete_job(&slot.id).await?;
+        self.slots().remove(&slot.id);
+        remove(&self.folder(&slot.id))
+    }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let message = format!("'{}' cannot be removed", folder.display());
+            Err(Error::invalid(message).caused_by(error))
+        }
+        _ => Ok(()),
+    }
+}
