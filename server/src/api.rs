@@ -97,3 +97,37 @@ fn panicked(thrown: Box<dyn std::any::Any + Send + 'static>) -> Response {
     let defect = engine::Error::internal(text.unwrap_or("a handler panicked"));
     axum::response::IntoResponse::into_response(Problem::from(defect))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_without_its_words() {
+        let router: Router = Router::new()
+            .route("/", get(|| async { panic!("a secret") as () }))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn(request::identify));
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let id = response.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(
+            text.contains("urn:millstream:internal") && text.contains(&id),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

@@ -2,6 +2,7 @@
 //! everything, and the server listens nowhere else.
 
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use engine::{Error, Result};
 
@@ -23,21 +24,27 @@ pub(crate) enum Scope {
 pub(crate) struct Principal {
     /// What logs call it.
     pub(crate) name: String,
+    /// What it may do: this, and what comes before it.
+    pub(crate) scope: Scope,
 }
 
 impl Principal {
     /// Refuses who has no such scope.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
-        tracing::debug!(principal = %self.name, ?scope, "allowed");
-        Ok(())
+        if self.scope >= scope {
+            return Ok(());
+        }
+        let detail = format!("'{}' may not do this", self.name);
+        let (status, title) = (StatusCode::FORBIDDEN, "The scope does not allow this");
+        Err(Problem::new(status, "forbidden", title, detail))
     }
 }
 
 impl FromRequestParts<AppState> for Principal {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        state.access.principal(parts)
+    async fn from_request_parts(_: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(state.access.everyone())
     }
 }
 
@@ -58,11 +65,12 @@ impl Access {
         }
     }
 
-    /// Who sent a request.
-    #[expect(clippy::unused_self, reason = "without keys, everyone is alike")]
-    fn principal(&self, _: &Parts) -> Result<Principal, Problem> {
-        Ok(Principal {
+    /// Without keys, all are alike.
+    #[expect(clippy::unused_self, reason = "it is the settings that say so")]
+    fn everyone(&self) -> Principal {
+        Principal {
             name: "loopback".to_owned(),
-        })
+            scope: Scope::Write,
+        }
     }
 }

@@ -26,7 +26,7 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the server listens.
     pub listen: SocketAddr,
-    /// Connections at most, those of live windows included.
+    /// HTTP connections at most; more wait until one ends.
     pub max_connections: usize,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
@@ -74,7 +74,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDRESS:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Connections at most
+    /// HTTP connections at most
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_connections: Option<usize>,

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::runtime::job::Observer;
 use engine::{Error, Result};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -22,14 +23,14 @@ use tokio::time::timeout;
 use crate::folder::Folder;
 use crate::launch::{Grounded, Launch};
 use crate::live::Hubs;
-use crate::script::{self, Plan};
+use crate::script::Plan;
 use crate::store::Store;
 
 use carry::Carrier;
 pub(crate) use lifecycle::Phase as JobPhase;
 use lifecycle::{Event, Phase};
 pub(crate) use slot::{Running, Slot};
-pub(crate) use submission::{Submission, overrides};
+pub(crate) use submission::{Submission, plan};
 
 /// Why a wish is refused.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ impl Supervisor {
 
     /// Checks, keeps and starts a new job.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Arc<Slot>, Refused> {
-        let (record, plan) = submission.record()?;
+        let (record, plan) = submission.record().await?;
         self.open_for_changes()?;
         if !self.0.store.insert_job(&record).await? {
             return Err(Refused::Conflict(format!(
@@ -117,7 +118,7 @@ impl Supervisor {
         }
         let slot = Arc::new(Slot::new(record, Phase::Created));
         self.slots().insert(slot.id.clone(), Arc::clone(&slot));
-        let turn = slot.turn.lock().await;
+        let turn = slot.turn().await?;
         let launched = Box::pin(self.launch(&slot, plan, StartFrom::State)).await;
         if let Err(grounded) = launched {
             // Nothing has run: it is as if it had not been submitted.
@@ -141,19 +142,29 @@ impl Supervisor {
         found.ok_or_else(|| Error::not_found(format!("there is no job '{name}'")))
     }
 
+    /// Shows a job that something else carries, for as long as this server is there: it can be
+    /// looked at, and nothing more.
+    pub(crate) fn host(
+        &self,
+        name: &str,
+        sql: &str,
+        options: &BTreeMap<String, String>,
+        plan: Plan,
+        observer: Observer,
+    ) {
+        let slot = Slot::hosted(name, sql, options, plan, observer);
+        self.slots().insert(slot.id.clone(), Arc::new(slot));
+    }
+
     /// Starts a job that does not run.
     pub(crate) async fn start(&self, slot: &Arc<Slot>, from: StartFrom) -> Result<(), Refused> {
-        let _turn = slot.turn.lock().await;
+        let _turn = slot.turn().await?;
         self.open_for_changes()?;
         let refused =
             |why| Refused::Conflict(format!("job '{}' cannot be started: {why}", slot.name));
         slot.phase().after(Event::Start).map_err(refused)?;
         let record = slot.record();
-        let options = overrides(&record.overrides()?);
-        let planned = options.and_then(|options| {
-            let plan = script::compile_to_run(&record.sql, &options);
-            plan.map_err(|fault| Refused::Script(record.sql.clone(), fault.errors()))
-        });
+        let planned = plan(record.sql.clone(), record.overrides()?).await;
         let started = match planned {
             Ok(plan) => {
                 let launched = Box::pin(self.launch(slot, plan, from)).await;
@@ -169,7 +180,7 @@ impl Supervisor {
 
     /// Asks a job to stop; whoever asks again changes nothing.
     pub(crate) async fn stop(&self, slot: &Arc<Slot>) -> Result<(), Refused> {
-        let _turn = slot.turn.lock().await;
+        let _turn = slot.turn().await?;
         let refused =
             |why| Refused::Conflict(format!("job '{}' cannot be stopped: {why}", slot.name));
         let phase = slot.phase().after(Event::Stop).map_err(refused)?;
@@ -185,7 +196,7 @@ impl Supervisor {
 
     /// Stops a job where it runs, and removes it with its folder. What it wrote elsewhere stays.
     pub(crate) async fn delete(&self, slot: &Arc<Slot>) -> Result<(), Refused> {
-        let _turn = slot.turn.lock().await;
+        let _turn = slot.turn().await?;
         if let Some(running) = slot.running() {
             self.0
                 .store

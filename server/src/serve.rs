@@ -1,11 +1,13 @@
 //! The server: its parts, in the order in which they come up and go down.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use engine::runtime::job::Observer;
 use engine::{Error, Result};
 use tokio::sync::watch;
 
@@ -15,6 +17,7 @@ use crate::config::Config;
 use crate::jobs::Supervisor;
 use crate::listen::Listener;
 use crate::live::Hubs;
+use crate::script::Plan;
 use crate::state::AppState;
 use crate::store::Store;
 
@@ -63,15 +66,21 @@ impl Server {
         closing: watch::Receiver<bool>,
         listening: impl FnOnce(SocketAddr),
     ) -> Result<()> {
-        let listener = Listener::bind(self.state.config.listen).await;
-        let listener = match listener {
-            Ok(listener) => listener,
+        match Listener::bind(self.state.config.listen).await {
+            Ok(listener) => {
+                listening(listener.address());
+                self.serve_at(listener, closing).await;
+                Ok(())
+            }
             Err(error) => {
                 self.close().await;
-                return Err(error);
+                Err(error)
             }
-        };
-        listening(listener.address());
+        }
+    }
+
+    /// [`Server::serve`] at an address that is bound.
+    pub(crate) async fn serve_at(self, listener: Listener, closing: watch::Receiver<bool>) {
         let most = self.state.config.max_connections;
         let serving = listener.serve(self.router(), None, most, closing.clone());
         let stopping = async {
@@ -81,7 +90,18 @@ impl Server {
             self.close().await;
         };
         tokio::join!(serving, stopping);
-        Ok(())
+    }
+
+    /// Shows a job that something else carries.
+    pub(crate) fn host(
+        &self,
+        name: &str,
+        sql: &str,
+        options: &BTreeMap<String, String>,
+        plan: Plan,
+        observer: Observer,
+    ) {
+        self.state.jobs.host(name, sql, options, plan, observer);
     }
 
     /// Stops the jobs, all at once, and closes the store.

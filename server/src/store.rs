@@ -1,4 +1,4 @@
-//! The control plane's memory: one SQLite file in the data folder.
+//! The control plane's memory: one `SQLite` file in the data folder.
 //!
 //! Every statement is a text of this crate with its values bound; a write is durable once it has
 //! returned.
@@ -6,6 +6,9 @@
 pub(crate) mod answers;
 pub(crate) mod jobs;
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,9 +44,9 @@ impl Store {
             ))
             .caused_by(error)
         };
+        private(&file).map_err(|error| unusable(error.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(&file)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(PATIENCE)
@@ -76,6 +79,13 @@ impl Store {
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
     }
+}
+
+/// Creates the file where it is missing, for this user alone: texts of jobs may hold secrets.
+fn private(file: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o600);
+    options.open(file).map(|_| ())
 }
 
 /// What a statement that failed means for who asked.

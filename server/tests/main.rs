@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod api;
 mod check;
 mod cli;
 mod floors;
@@ -11,4 +12,5 @@ mod pipes;
 mod recovery;
 mod replay;
 mod scripts;
+mod serve;
 mod support;

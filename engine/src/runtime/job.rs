@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::backlog::Backlog;
 use super::running::Running;
@@ -87,13 +88,15 @@ impl Job {
         let (stopper, stop) = Stop::channel();
         let (done, outcome) = oneshot::channel();
         let (running, shared) = (run(stop), status.clone());
-        tokio::spawn(async move {
+        let carried = async move {
             let outcome = running.await;
             if outcome.is_err() {
                 shared.lock().state = State::Failed;
             }
             let _ = done.send(outcome);
-        });
+        };
+        // Lines that it logs are those of the job that the caller is about.
+        tokio::spawn(carried.in_current_span());
         Self {
             status,
             stopper,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::committer::{Committer, OutputNumbers, Outputs};
 use super::job::{Bindings, JobSpec};
@@ -227,7 +228,7 @@ impl Running {
             status: self.status.clone(),
             patience: self.patience(SNAPSHOTS),
         };
-        tasks.spawn(keeping.run(newest));
+        tasks.spawn(keeping.run(newest).in_current_span());
         let committer = Committer {
             point,
             outputs,
@@ -237,11 +238,11 @@ impl Running {
             snapshots,
             once: inputs.once,
         };
-        tasks.spawn(committer.run(commit_receiver));
+        tasks.spawn(committer.run(commit_receiver).in_current_span());
         let (halt, halted) = watch::channel(false);
         let mut feeds = JoinSet::new();
         for source in inputs.sources {
-            feeds.spawn(source.run(events.clone(), halted.clone()));
+            feeds.spawn(source.run(events.clone(), halted.clone()).in_current_span());
         }
         drop(events);
         let schemas = self.spec.graph.inputs.iter().zip(inputs.kept);
@@ -262,7 +263,7 @@ impl Running {
             told: i64::MIN,
         };
         self.status.lock().state = State::Running;
-        tasks.spawn(on_thread(shard.run()));
+        tasks.spawn(on_thread(shard.run()).in_current_span());
         let outcome = join(tasks).await;
         halt.send_replace(true);
         while feeds.join_next().await.is_some() {}
@@ -343,7 +344,7 @@ impl Running {
             if output < numbers.targets {
                 opened.at_once.push(at_once.then_some(sender));
             }
-            opened.tasks.spawn(sink.run(receiver));
+            opened.tasks.spawn(sink.run(receiver).in_current_span());
         }
         Ok(opened)
     }

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::ErrorKind;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::request_id;
@@ -14,11 +14,12 @@ use crate::jobs::Refused;
 pub(crate) struct Problem {
     /// What kind of problem it is: `urn:millstream:invalid`, `:sql`, `:not-found`, `:conflict`,
     /// `:too-large`, `:unavailable`, `:internal`, …
-    #[serde(rename = "type")]
-    #[schema(example = "urn:millstream:sql")]
-    pub(crate) kind: String,
+    #[serde(rename = "type", serialize_with = "urn")]
+    #[schema(value_type = String, example = "urn:millstream:sql")]
+    pub(crate) kind: &'static str,
     /// The kind in words.
-    pub(crate) title: String,
+    #[schema(value_type = String)]
+    pub(crate) title: &'static str,
     /// The status of the answer.
     #[schema(minimum = 400, maximum = 599)]
     pub(crate) status: u16,
@@ -56,17 +57,22 @@ pub(crate) struct Fault {
     pub(crate) option: Option<String>,
 }
 
+/// The kind as a URI.
+fn urn<S: Serializer>(kind: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("urn:millstream:{kind}"))
+}
+
 impl Problem {
     /// A problem of a kind: the last part of its `type`.
     pub(crate) fn new(
         status: StatusCode,
-        kind: &str,
-        title: &str,
+        kind: &'static str,
+        title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
         Self {
-            kind: format!("urn:millstream:{kind}"),
-            title: title.to_owned(),
+            kind,
+            title,
             status: status.as_u16(),
             detail: detail.into(),
             instance: None,

@@ -110,6 +110,7 @@ async fn list(
     params(("name" = String, Path, description = "Its name in the catalogue")),
     responses(
         (status = 200, description = "The indicator", body = Indicator),
+        (status = 400, description = "The path is wrong", body = Problem),
         (status = 404, description = "There is none", body = Problem),
     )
 )]

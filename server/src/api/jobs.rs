@@ -18,7 +18,7 @@ use super::request::{Body, MaybeBody, Params, Segment, detached, tagged};
 use super::{PREFIX, Problem};
 use crate::auth::{Principal, Scope};
 use crate::jobs::view::Job;
-use crate::jobs::{Refused, StartFrom, Submission};
+use crate::jobs::{Refused, StartFrom, Submission, plan};
 use crate::state::AppState;
 
 /// The routes.
@@ -36,7 +36,12 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 #[serde(deny_unknown_fields)]
 struct Submit {
     /// Unique, of letters, digits, `-` and `_`; else the name that the text sets.
-    #[schema(example = "vwap", min_length = 1, max_length = 100)]
+    #[schema(
+        example = "vwap",
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[A-Za-z0-9_-]+$"
+    )]
     name: Option<String>,
     /// The text: `CREATE TABLE …; INSERT INTO … SELECT …`.
     sql: String,
@@ -161,7 +166,7 @@ async fn check(principal: Principal, Body(submit): Body<Submit>) -> Result<Json<
         errors,
         plan,
     };
-    match Submission::from(submit).plan() {
+    match plan(submit.sql, submit.options).await {
         Ok(plan) => Ok(Json(checked(vec![], Some(plan.graph.to_string())))),
         Err(Refused::Script(text, errors)) => Ok(Json(checked(faults(&text, errors), None))),
         Err(refused) => Err(refused.into()),
@@ -177,6 +182,7 @@ async fn check(principal: Principal, Body(submit): Body<Submit>) -> Result<Json<
         (status = 200, description = "The job", body = Job,
             headers(("ETag" = String, description = "Changes whenever the job does"))),
         (status = 304, description = "It is as it was"),
+        (status = 400, description = "The path is wrong", body = Problem),
         (status = 404, description = "There is none", body = Problem),
     )
 )]
@@ -199,6 +205,7 @@ async fn get(
     params(("id" = String, Path, description = "Its id or its name")),
     responses(
         (status = 204, description = "It is gone"),
+        (status = 400, description = "The path is wrong", body = Problem),
         (status = 404, description = "There is none", body = Problem),
     )
 )]
@@ -221,6 +228,7 @@ async fn delete(
     params(("id" = String, Path, description = "Its id or its name")),
     responses(
         (status = 202, description = "It stops, or has stopped", body = Job),
+        (status = 400, description = "The path is wrong", body = Problem),
         (status = 404, description = "There is none", body = Problem),
         (status = 409, description = "It does not run", body = Problem),
     )

@@ -72,7 +72,7 @@ pub(super) async fn count(State(state): State<AppState>, request: Request, next:
     response
 }
 
-/// The figures, as OpenMetrics text
+/// The figures, as Prometheus reads them
 #[utoipa::path(
     get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "The figures", body = String,

@@ -18,9 +18,10 @@ const MOST: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
     /// Items at most: 1 to 1,000.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The `next` of the page before.
+    #[param(nullable = false)]
     cursor: Option<String>,
 }
 

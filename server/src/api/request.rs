@@ -10,6 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,7 +97,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 detail,
             ));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| unread(&error))?;
         parse(&bytes).map(Self)
     }
 }
@@ -108,7 +112,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for MaybeBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| unread(&error))?;
         match bytes.is_empty() {
             true => Ok(Self(None)),
             false => parse(&bytes).map(|value| Self(Some(value))),
@@ -143,7 +149,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// A body that could not be read to its end.
-pub(super) fn unread(rejection: BytesRejection) -> Problem {
+pub(super) fn unread(rejection: &BytesRejection) -> Problem {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
@@ -196,10 +202,7 @@ pub(super) fn tagged<T: Serialize>(headers: &HeaderMap, value: &T) -> Response {
         return Json(value).into_response();
     };
     let digest = Sha256::digest(&body);
-    let tag: String = digest[..12]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let tag = BASE64_URL_SAFE_NO_PAD.encode(&digest[..12]);
     let tag = format!("\"{tag}\"");
     let known = headers
         .get(header::IF_NONE_MATCH)

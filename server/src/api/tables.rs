@@ -103,6 +103,7 @@ fn key(table: &Table) -> String {
         description = "Its name, or `job.table` where several jobs have one of that name")),
     responses(
         (status = 200, description = "The table", body = Table),
+        (status = 400, description = "The path is wrong", body = Problem),
         (status = 404, description = "No running job has it", body = Problem),
         (status = 409, description = "Several jobs have it", body = Problem),
     )

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Flags};
 use crate::exit::Failure;
+use crate::listen::Listener;
 use crate::serve::Server;
 use crate::supervise::Signals;
 use crate::telemetry;
@@ -14,23 +15,22 @@ pub(super) async fn serve(flags: &Flags) -> Result<(), Failure> {
     telemetry::start_server(&config).map_err(input)?;
     // A signal counts from here on: nothing is started that it would not stop.
     let mut signals = Signals::new().map_err(|error| Failure::run(&error))?;
+    let listener = Listener::bind(config.listen).await.map_err(input)?;
     let server = tokio::select! {
         server = Box::pin(Server::open(config)) => server.map_err(input)?,
         () = signals.next() => return Ok(()),
     };
     let (close, closing) = watch::channel(false);
-    let serving = server.serve(closing, |address| {
-        tracing::info!("listening at http://{address}");
-    });
+    tracing::info!("listening at http://{}", listener.address());
+    let serving = server.serve_at(listener, closing);
     tokio::pin!(serving);
-    let failed = |error: engine::Error| Failure::input(&error);
     tokio::select! {
-        served = &mut serving => return served.map_err(failed),
+        () = &mut serving => return Ok(()),
         () = signals.next() => tracing::info!("stopping after a last commit of every job"),
     }
     let _ = close.send(true);
     tokio::select! {
-        served = &mut serving => served.map_err(failed),
+        () = &mut serving => Ok(()),
         () = signals.next() => Err(Failure::failed("stopped at once")),
     }
 }

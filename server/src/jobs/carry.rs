@@ -29,7 +29,7 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    /// Starts the job on the current runtime.
+    /// Opens the live windows of its outputs and starts the job, on the current runtime.
     pub(super) fn new(
         supervisor: Supervisor,
         slot: &Arc<Slot>,

@@ -44,11 +44,12 @@ impl Phase {
             (Self::Running, Event::Start) => Err("it runs already"),
             (Self::Stopping, Event::Start) => Err("it is stopping; try again once it has stopped"),
             (Self::Running | Self::Stopping, Event::Stop) => Ok(Self::Stopping),
-            (Self::Stopped, Event::Stop) => Ok(Self::Stopped),
             (Self::Created, Event::Stop) => Err("it has not started"),
             (Self::Finished, Event::Stop) => Err("it has finished"),
             (Self::Failed, Event::Stop) => Err("it has failed"),
-            (Self::Running | Self::Stopping, Event::Stopped) => Ok(Self::Stopped),
+            (Self::Running | Self::Stopping, Event::Stopped) | (Self::Stopped, Event::Stop) => {
+                Ok(Self::Stopped)
+            }
             (Self::Running | Self::Stopping, Event::Finished) => Ok(Self::Finished),
             (_, Event::Failed) => Ok(Self::Failed),
             (_, Event::Stopped | Event::Finished) => Err("it does not run"),

@@ -1,5 +1,6 @@
 //! One job: its record, its phase, and what runs of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::Graph;
@@ -8,10 +9,11 @@ use engine::runtime::job::Observer;
 use sql::catalog::Catalog;
 use tokio::sync::watch;
 
+use super::Refused;
 use super::lifecycle::{Event, Phase};
 use super::view::{Figures, Job, masked, now};
-use crate::script::mask;
-use crate::store::jobs::Record;
+use crate::script::{Plan, mask};
+use crate::store::{self, jobs::Record};
 
 /// A job; the supervisor and whoever carries it share it.
 #[derive(Debug)]
@@ -20,8 +22,9 @@ pub(crate) struct Slot {
     pub(crate) id: String,
     /// Its name.
     pub(crate) name: String,
-    /// Held by who changes it, so that two changes never cross.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Held by who changes it, so that two changes never cross; none where something else
+    /// carries the job.
+    turn: Option<tokio::sync::Mutex<()>>,
     inner: Mutex<Inner>,
 }
 
@@ -53,12 +56,58 @@ impl Slot {
         Self {
             id: record.id.clone(),
             name: record.name.clone(),
-            turn: tokio::sync::Mutex::default(),
+            turn: Some(tokio::sync::Mutex::default()),
             inner: Mutex::new(Inner {
                 record,
                 phase,
                 running: None,
             }),
+        }
+    }
+
+    /// A job that something else carries.
+    pub(super) fn hosted(
+        name: &str,
+        sql: &str,
+        options: &BTreeMap<String, String>,
+        plan: Plan,
+        observer: Observer,
+    ) -> Self {
+        let now = store::now();
+        let record = Record {
+            id: uuid::Uuid::now_v7().to_string(),
+            name: name.to_owned(),
+            sql: sql.to_owned(),
+            options: serde_json::to_string(options).unwrap_or_default(),
+            plan: plan.graph.to_string(),
+            state: Phase::Running.stored().to_owned(),
+            reason: None,
+            generation: 1,
+            figures: None,
+            created_at: now.clone(),
+            started_at: Some(now),
+        };
+        let slot = Self::new(record.clone(), Phase::Running);
+        let running = Running {
+            observer,
+            catalog: Arc::new(plan.script.catalog),
+            graph: plan.graph,
+            stop: watch::Sender::new(false),
+            // Nobody here waits for its end.
+            ended: watch::Sender::new(()).subscribe(),
+        };
+        slot.runs(record, running);
+        Self { turn: None, ..slot }
+    }
+
+    /// The right to change it.
+    pub(super) async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refused> {
+        match &self.turn {
+            Some(turn) => Ok(turn.lock().await),
+            None => Err(Refused::Conflict(format!(
+                "job '{}' belongs to the program that shows it, and ends with it",
+                self.name
+            ))),
         }
     }
 

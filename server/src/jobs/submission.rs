@@ -23,16 +23,9 @@ pub(crate) struct Submission {
 }
 
 impl Submission {
-    /// The plan of the text, or everything that is wrong with it.
-    pub(crate) fn plan(&self) -> Result<Plan, Refused> {
-        let overrides = overrides(&self.options)?;
-        let plan = script::compile_to_run(&self.sql, &overrides);
-        plan.map_err(|fault| Refused::Script(self.sql.clone(), fault.errors()))
-    }
-
     /// The record of a new job, and its plan.
-    pub(super) fn record(self) -> Result<(Record, Plan), Refused> {
-        let plan = self.plan()?;
+    pub(super) async fn record(self) -> Result<(Record, Plan), Refused> {
+        let plan = plan(self.sql.clone(), self.options.clone()).await?;
         let set = plan.script.settings.name.clone();
         let name = self
             .name
@@ -59,6 +52,18 @@ impl Submission {
     }
 }
 
+/// The plan of a text, or everything that is wrong with it. A long text is long work: it holds up
+/// no other request.
+pub(crate) async fn plan(sql: String, options: BTreeMap<String, String>) -> Result<Plan, Refused> {
+    let planning = tokio::task::spawn_blocking(move || {
+        let overrides = overrides(&options)?;
+        let plan = script::compile_to_run(&sql, &overrides);
+        plan.map_err(|fault| Refused::Script(sql, fault.errors()))
+    });
+    let broken = |error| engine::Error::internal("planning broke down").caused_by(error);
+    planning.await.map_err(broken)?
+}
+
 /// Names go into paths, topics and labels.
 fn check_name(name: &str) -> engine::Result<()> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
@@ -72,7 +77,7 @@ fn check_name(name: &str) -> engine::Result<()> {
 }
 
 /// Options by `table.key` as what replaces those of the text.
-pub(crate) fn overrides(options: &BTreeMap<String, String>) -> Result<Overrides, Refused> {
+fn overrides(options: &BTreeMap<String, String>) -> Result<Overrides, Refused> {
     let (mut overrides, mut errors) = (Overrides::default(), vec![]);
     for (name, value) in options {
         match name.split_once('.') {

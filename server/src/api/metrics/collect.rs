@@ -32,7 +32,7 @@ const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 /// The jobs at one moment.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    jobs: Vec<Job>,
+    all: Vec<Job>,
     streams: usize,
     now: i64,
 }
@@ -62,14 +62,14 @@ impl Jobs {
             }
         };
         Self {
-            jobs: state.jobs.list().iter().map(job).collect(),
+            all: state.jobs.list().iter().map(job).collect(),
             streams: state.hubs.count(),
             now: now(),
         }
     }
 
     fn running(&self) -> impl Iterator<Item = (&str, &Status)> {
-        let running = self.jobs.iter();
+        let running = self.all.iter();
         running.filter_map(|job| Some((job.name.as_str(), job.status.as_ref()?)))
     }
 
@@ -173,7 +173,7 @@ impl Jobs {
                 (labels, i64::from(state == now))
             })
         };
-        self.jobs.iter().flat_map(states).collect()
+        self.all.iter().flat_map(states).collect()
     }
 }
 
