@@ -107,10 +107,14 @@ mod tests {
 
     use super::*;
 
+    async fn broken() -> &'static str {
+        panic!("a secret")
+    }
+
     #[tokio::test]
     async fn a_panic_is_a_problem_without_its_words() {
         let router: Router = Router::new()
-            .route("/", get(|| async { panic!("a secret") as () }))
+            .route("/", get(broken))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn(request::identify));
         let request = Request::get("/").body(Body::empty()).unwrap();

@@ -7,11 +7,12 @@
 mod carry;
 mod lifecycle;
 mod slot;
+mod steps;
 mod submission;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +21,10 @@ use engine::{Error, Result};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::folder::Folder;
-use crate::launch::{Grounded, Launch};
 use crate::live::Hubs;
 use crate::script::Plan;
 use crate::store::Store;
 
-use carry::Carrier;
 pub(crate) use lifecycle::Phase as JobPhase;
 use lifecycle::{Event, Phase};
 pub(crate) use slot::{Running, Slot};
@@ -185,11 +183,20 @@ impl Supervisor {
             |why| Refused::Conflict(format!("job '{}' cannot be stopped: {why}", slot.name));
         let phase = slot.phase().after(Event::Stop).map_err(refused)?;
         self.0.store.job_is(&slot.id, phase.stored(), None).await?;
-        // It may have ended by itself meanwhile, and has then noted how.
-        if slot.take(Event::Stop).is_ok()
-            && let Some(running) = slot.running()
-        {
-            let _ = running.stop.send(true);
+        match slot.take(Event::Stop) {
+            Ok(_) => {
+                if let Some(running) = slot.running() {
+                    let _ = running.stop.send(true);
+                }
+            }
+            // It has ended by itself meanwhile: how, is what the store is to say.
+            Err(_) => {
+                let (state, reason) = (slot.phase().stored(), slot.record().reason);
+                self.0
+                    .store
+                    .job_is(&slot.id, state, reason.as_deref())
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -251,83 +258,5 @@ impl Supervisor {
 
     fn folder(&self, id: &str) -> PathBuf {
         self.0.folders.join(id)
-    }
-
-    /// Opens the folder, binds the ends, notes the start, and lets the job go.
-    async fn launch(&self, slot: &Arc<Slot>, plan: Plan, from: StartFrom) -> Result<(), Grounded> {
-        let folder = Folder::open(&self.folder(&slot.id)).map_err(Grounded::Folder)?;
-        if from == StartFrom::Empty {
-            let cleared = folder.clear(&plan.graph).await;
-            cleared.map_err(Grounded::Folder)?;
-        }
-        let launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;
-        for warning in launch.warnings() {
-            tracing::warn!(job = slot.name, "{warning}");
-        }
-        let plan_text = plan.graph.to_string();
-        let noted = self.0.store.job_starts(&slot.id, &plan_text).await;
-        let record = noted.map_err(Grounded::Folder)?;
-        let (carrier, running) = Carrier::new(self.clone(), slot, plan, launch, folder, &record);
-        slot.runs(record, running);
-        let _ = slot.take(Event::Start);
-        carrier.go();
-        Ok(())
-    }
-
-    /// Notes why a job does not run.
-    async fn fail(&self, slot: &Slot, refused: &Refused) -> Result<()> {
-        let reason = match refused {
-            Refused::Script(_, errors) => {
-                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                errors.join("\n")
-            }
-            Refused::Conflict(why) => why.clone(),
-            Refused::Error(error) => error.chain(),
-        };
-        self.settle(slot, Event::Failed, Some(reason), None).await
-    }
-
-    /// Notes how a job rests, in the store first.
-    async fn settle(
-        &self,
-        slot: &Slot,
-        event: Event,
-        reason: Option<String>,
-        figures: Option<String>,
-    ) -> Result<()> {
-        // What stopped because the server stops is to run again.
-        let comes_back =
-            event == Event::Stopped && slot.phase() == Phase::Running && self.is_closing();
-        let phase = slot.phase().after(event).unwrap_or(Phase::Failed);
-        if !comes_back {
-            let reason = reason.as_deref();
-            self.0
-                .store
-                .job_is(&slot.id, phase.stored(), reason)
-                .await?;
-        }
-        if let Some(figures) = &figures {
-            self.0.store.job_figures(&slot.id, figures).await?;
-        }
-        slot.rests(reason, figures);
-        let _ = slot.take(event);
-        Ok(())
-    }
-
-    /// Removes a job that does not run.
-    async fn forget(&self, slot: &Slot) -> Result<()> {
-        self.0.store.delete_job(&slot.id).await?;
-        self.slots().remove(&slot.id);
-        remove(&self.folder(&slot.id))
-    }
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            let message = format!("'{}' cannot be removed", folder.display());
-            Err(Error::invalid(message).caused_by(error))
-        }
-        _ => Ok(()),
     }
 }

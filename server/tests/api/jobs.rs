@@ -226,11 +226,11 @@ async fn an_unchanged_job_is_not_sent_again() {
 async fn secrets_are_not_shown() {
     let api = Api::new().await;
     let sql = ENDLESS.replace(
-        "'connector' = 'blackhole'",
-        "'connector' = 'kafka', 'topic' = 't', 'format' = 'json',
-         'properties.bootstrap.servers' = 'localhost:1', 'properties.sasl.password' = 'HUNTER2'",
+        "'connector' = 'market', 'rate' = '2000'",
+        "'connector' = 'http', 'format' = 'json', 'headers.X-Key' = 'HUNTER2',
+         'url' = 'http://me:HUNTER2@localhost:1/?token=HUNTER2'",
     );
-    let options = json!({"prices.properties.sasl.username": "HUNTER2"});
+    let options = json!({"trades.headers.X-Other": "HUNTER2"});
     let body = json!({"name": "secret", "sql": sql, "options": options});
     let answer = api.post(JOBS, &body).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
