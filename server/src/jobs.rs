@@ -186,7 +186,7 @@ impl Supervisor {
         match slot.take(Event::Stop) {
             Ok(_) => {
                 if let Some(running) = slot.running() {
-                    let _ = running.stop.send(true);
+                    running.stop.send_replace(true);
                 }
             }
             // It has ended by itself meanwhile: how, is what the store is to say.
@@ -210,7 +210,7 @@ impl Supervisor {
                 .job_is(&slot.id, Phase::Stopped.stored(), None)
                 .await?;
             let _ = slot.take(Event::Stop);
-            let _ = running.stop.send(true);
+            running.stop.send_replace(true);
             let mut ended = running.ended;
             while ended.changed().await.is_ok() {}
         }
@@ -221,14 +221,15 @@ impl Supervisor {
     /// Stops all jobs at once, each with a last commit and snapshot, and waits until they have
     /// stopped, at most for `limit`. They start again with the server.
     pub(crate) async fn close(&self, limit: Duration) {
-        let _ = self.0.closing.send(true);
+        // Whether somebody listens or not, it is so.
+        self.0.closing.send_replace(true);
         let running: Vec<_> = self
             .list()
             .iter()
             .filter_map(|slot| slot.running())
             .collect();
         for running in &running {
-            let _ = running.stop.send(true);
+            running.stop.send_replace(true);
         }
         let all = async {
             for mut running in running {

@@ -207,6 +207,7 @@ async fn get(
         (status = 204, description = "It is gone"),
         (status = 400, description = "The path is wrong", body = Problem),
         (status = 404, description = "There is none", body = Problem),
+        (status = 409, description = "It belongs to the program that shows it", body = Problem),
     )
 )]
 async fn delete(
@@ -253,6 +254,7 @@ async fn stop(
         (status = 400, description = "It cannot be started so", body = Problem),
         (status = 404, description = "There is none", body = Problem),
         (status = 409, description = "It runs", body = Problem),
+        (status = 413, description = "The body is too large", body = Problem),
     )
 )]
 async fn start(

@@ -230,13 +230,9 @@ impl Collector for Jobs {
         gauges(encoder, "output_published_epoch", help, published)?;
         let help = "Rows into a step, out of it, and given up by it";
         counters(encoder, "step_rows", help, self.by_step())?;
-        let streams = vec![(vec![], self.streams as i64)];
-        gauges(
-            encoder,
-            "live_streams",
-            "Tables that can be watched",
-            streams,
-        )
+        let streams = ConstGauge::new(self.streams as i64);
+        let help = "Tables that can be watched";
+        streams.encode(encoder.encode_descriptor("live_streams", help, None, MetricType::Gauge)?)
     }
 }
 
