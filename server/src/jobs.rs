@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::runtime::job::Observer;
-use engine::{Error, Result};
+use engine::{Error, Graph, Result};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::live::Hubs;
+use crate::live::{Hub, Hubs};
 use crate::script::Plan;
 use crate::store::Store;
 
@@ -138,6 +138,14 @@ impl Supervisor {
         let by_name = || slots.values().find(|slot| slot.name == name);
         let found = slots.get(name).or_else(by_name).map(Arc::clone);
         found.ok_or_else(|| Error::not_found(format!("there is no job '{name}'")))
+    }
+
+    /// Opens the live windows of what a job writes, by target. It comes before the job's start;
+    /// `generation` grows with every start.
+    pub(crate) fn open_windows(&self, job: &str, graph: &Graph, generation: u64) -> Vec<Arc<Hub>> {
+        let targets = graph.targets.iter();
+        let open = |target| self.0.hubs.open(job, target, generation);
+        targets.map(open).collect()
     }
 
     /// Shows a job that something else carries, for as long as this server is there: it can be

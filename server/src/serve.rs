@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use axum::Router;
 use engine::runtime::job::Observer;
-use engine::{Error, Result};
+use engine::{Error, Graph, Result};
 use tokio::sync::watch;
 
 use crate::api::metrics::Metrics;
 use crate::auth::Access;
 use crate::config::Config;
 use crate::jobs::Supervisor;
+use crate::jobs::view::now;
 use crate::listen::Listener;
 use crate::live::Hubs;
 use crate::script::Plan;
@@ -90,6 +91,13 @@ impl Server {
             self.close().await;
         };
         tokio::join!(serving, stopping);
+    }
+
+    /// Opens the live windows of a job that something else carries, before it starts. Nothing is
+    /// known of its earlier starts, so the generation is the time.
+    pub(crate) fn open_windows(&self, name: &str, graph: &Graph) {
+        let generation = now().unsigned_abs();
+        self.state.jobs.open_windows(name, graph, generation);
     }
 
     /// Shows a job that something else carries.

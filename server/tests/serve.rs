@@ -199,3 +199,46 @@ fn settings_are_shown_merged() {
     let wrong = place.run(&["serve", "--log-level", "=/="]).failed(2);
     assert!(wrong.contains("log_level"), "{wrong}");
 }
+
+#[test]
+fn the_demo_can_be_looked_at() {
+    let place = Place::new();
+    let mut running = place.start(&["demo", "--data", "demo"], "said");
+    let mut address = String::new();
+    running.wait_until("the demo serves", |running| {
+        let said = running.said();
+        let found = said
+            .split_once("http://")
+            .and_then(|(_, rest)| rest.split_once('\n'));
+        address = found
+            .map(|(address, _)| address.to_owned())
+            .unwrap_or_default();
+        !address.is_empty()
+    });
+    let mut demo = Serving { running, address };
+    let job = demo.wait("demo", |job| {
+        job["state"] == "running" && arrived(job) > 1_000
+    });
+    let streams = job["outputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|output| &output["stream"]);
+    assert_eq!(
+        streams.collect::<Vec<_>>(),
+        ["indicators", "bars", "alerts"]
+    );
+    // It is the demo's: it ends with it, and not before.
+    let (status, _) = ask(&demo.address, "POST", "/api/v1/jobs/demo/stop", "").unwrap();
+    assert_eq!(status, 409);
+    // Another can run beside it.
+    demo.json(
+        "POST",
+        "/api/v1/jobs",
+        &json!({"name": "mine", "sql": ENDLESS}),
+    );
+    demo.wait("mine", |job| job["state"] == "running");
+    let (code, said) = demo.running.stop("-INT");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\nequal\n"), "{said}");
+}

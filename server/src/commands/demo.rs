@@ -68,7 +68,7 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
         snapshot_after: Backlog::A_SECOND,
         digests: true,
     };
-    let serving = Serving::open(&arguments.data).await;
+    let serving = Serving::open(&arguments.data, &text.stem, &graph).await;
     let mut job = Job::start(spec, bindings, folder.log().clone(), Arc::new(SystemClock));
     let shown = Shown {
         name: &text.stem,

@@ -39,9 +39,7 @@ impl Carrier {
         record: &Record,
     ) -> (Self, Running) {
         let generation = record.generation.unsigned_abs();
-        for target in &plan.graph.targets {
-            supervisor.0.hubs.open(&slot.name, target, generation);
-        }
+        supervisor.open_windows(&slot.name, &plan.graph, generation);
         let span = tracing::info_span!("job", job = slot.name, id = slot.id);
         let job = span.in_scope(|| launch.start(&folder));
         let (stop, asked) = watch::channel(false);

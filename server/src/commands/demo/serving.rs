@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use engine::Result;
 use engine::runtime::job::Observer;
+use engine::{Graph, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -40,11 +40,14 @@ pub(super) struct Shown<'a> {
 }
 
 impl Serving {
-    /// Opens a server in the demo's folder. The demo is worth seeing without one: where there is
+    /// Opens a server in the demo's folder, with the windows of the job to be. The demo is worth seeing without one: where there is
     /// none, that is said.
-    pub(super) async fn open(data: &Path) -> Option<Self> {
+    pub(super) async fn open(data: &Path, name: &str, graph: &Graph) -> Option<Self> {
         match Self::try_open(data).await {
-            Ok(serving) => Some(serving),
+            Ok(serving) => {
+                serving.server.open_windows(name, graph);
+                Some(serving)
+            }
             Err(error) => {
                 terminal::say(&format!("there is no server beside it: {}", error.chain()));
                 None
