@@ -33,7 +33,11 @@ async fn health_says_who_does_not_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_of_jobs_and_requests() {
     let api = Api::new().await;
-    let id = api.submit("prices", ENDLESS).await;
+    let sql = ENDLESS.replace(
+        "price FROM trades",
+        "price * 2 FROM trades WHERE volume > 1",
+    );
+    let id = api.submit("prices", &sql).await;
     let published = |job: &serde_json::Value| job["outputs"][0]["published_epoch"].as_u64();
     api.wait(&id, |job| published(job) > Some(3)).await;
     api.get("/nine/%7B").await.problem(404);
