@@ -6,6 +6,7 @@ mod idempotency;
 mod indicators;
 mod jobs;
 pub(crate) mod metrics;
+mod openapi;
 mod page;
 mod request;
 mod tables;
@@ -64,6 +65,7 @@ fn described() -> OpenApiRouter<AppState> {
 /// Everything that is served.
 pub(crate) fn router(state: AppState) -> Router {
     let (routes, description) = described().split_for_parts();
+    let description = openapi::with_problems(description);
     let limit = DefaultBodyLimit::max(state.config.max_body);
     let documents = SwaggerUi::new("/docs").url(format!("{PREFIX}/openapi.json"), description);
     routes

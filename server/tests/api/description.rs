@@ -34,6 +34,20 @@ async fn the_description_is_as_agreed() {
         let place = reference.strip_prefix('#').unwrap();
         assert!(description.pointer(place).is_some(), "{reference}");
     }
+    // A problem is told as one.
+    for operation in description["paths"].as_object().unwrap().values() {
+        for method in operation.as_object().unwrap().values() {
+            for (status, response) in method["responses"].as_object().unwrap() {
+                let problem = &response["content"]["application/problem+json"];
+                let health = response["content"].to_string().contains("Health");
+                assert_eq!(
+                    problem.is_object(),
+                    status.as_str() >= "4" && !health,
+                    "{method}"
+                );
+            }
+        }
+    }
     api.close().await;
 }
 
