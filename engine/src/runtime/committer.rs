@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::committed::Committed;
 use super::patience::{Patience, patiently};
 use super::sink_loop::{Publication, Published};
 use super::status::SharedStatus;
@@ -82,6 +83,7 @@ pub(super) struct Committer {
     pub(super) published: Published,
     pub(super) status: SharedStatus,
     pub(super) patience: Patience,
+    pub(super) committed: watch::Sender<Committed>,
     pub(super) snapshots: watch::Sender<Option<Arc<StoredSnapshot>>>,
     /// The tables whose sources cannot be asked again.
     pub(super) once: Vec<String>,
@@ -107,6 +109,8 @@ impl Committer {
                 return Ok(());
             }
             self.status.lock().committed = record.epoch;
+            self.committed
+                .send_modify(|committed| committed.add(&record));
             self.outputs.publish(&record, &nothing).await;
             if let Some(snapshot) = commit.snapshot {
                 self.snapshots.send_replace(Some(Arc::new(snapshot)));

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::Instrument as _;
 
 use super::backlog::Backlog;
+use super::committed::Committed;
 use super::running::Running;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
@@ -55,6 +56,7 @@ impl std::fmt::Debug for Bindings {
 pub struct Job {
     status: SharedStatus,
     stopper: Stopper,
+    committed: watch::Receiver<Committed>,
     outcome: oneshot::Receiver<Result<()>>,
 }
 
@@ -64,12 +66,14 @@ impl Job {
     #[must_use]
     pub fn start(spec: JobSpec, bindings: Bindings, log: Log, clock: Arc<dyn Clock>) -> Self {
         let status = SharedStatus::new(first_status(&spec.graph));
-        Self::spawn(status.clone(), |stop| {
+        let (committed, receiver) = watch::channel(Committed::default());
+        Self::spawn(status.clone(), receiver, |stop| {
             Running {
                 spec,
                 log,
                 clock,
                 status,
+                committed,
                 stop,
             }
             .run(bindings)
@@ -81,7 +85,11 @@ impl Job {
         clippy::disallowed_methods,
         reason = "the runtime is where tasks are started"
     )]
-    pub(super) fn spawn<F>(status: SharedStatus, run: impl FnOnce(Stop) -> F) -> Self
+    pub(super) fn spawn<F>(
+        status: SharedStatus,
+        committed: watch::Receiver<Committed>,
+        run: impl FnOnce(Stop) -> F,
+    ) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
@@ -100,6 +108,7 @@ impl Job {
         Self {
             status,
             stopper,
+            committed,
             outcome,
         }
     }
@@ -114,6 +123,13 @@ impl Job {
     #[must_use]
     pub fn observer(&self) -> Observer {
         Observer(self.status.clone())
+    }
+
+    /// What is committed, as it grows; it ends with the job. A replay commits nothing: its watch
+    /// has ended from the beginning.
+    #[must_use]
+    pub fn committed(&self) -> watch::Receiver<Committed> {
+        self.committed.clone()
     }
 
     /// Asks the job to stop after a last commit and a snapshot; `wait` tells when it has. What

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::committed::Committed;
 use super::committer::{Committer, OutputNumbers, Outputs};
 use super::job::{Bindings, JobSpec};
 use super::patience::{Patience, patiently};
@@ -54,6 +55,7 @@ pub(super) struct Running {
     pub(super) log: Log,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: SharedStatus,
+    pub(super) committed: watch::Sender<Committed>,
     pub(super) stop: Stop,
 }
 
@@ -116,6 +118,10 @@ impl Running {
         };
         self.status.tell(&recovered.shard);
         self.status.lock().committed = recovered.epoch;
+        self.committed.send_replace(Committed {
+            epoch: recovered.epoch,
+            positions: recovered.shard.intake().positions(),
+        });
         let opening = self.open_sinks(sinks, &recovered.published, recovered.epoch);
         let opened = self.unless_stopped(opening).await?;
         Ok(opened.map(|opened| (recovered, opened)))
@@ -235,6 +241,7 @@ impl Running {
             published: epochs.clone(),
             status: self.status.clone(),
             patience: self.patience(LOG),
+            committed: self.committed.clone(),
             snapshots,
             once: inputs.once,
         };
