@@ -3,6 +3,7 @@
 //! `FROM 'bars.parquet'` reads a file, a folder or a glob; system tables are folders of Parquet
 //! given by name.
 
+mod closed;
 mod files;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,7 @@ use datafusion::datasource::file_format::options::{
     CsvReadOptions, JsonReadOptions, ParquetReadOptions, ReadOptions,
 };
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
@@ -38,11 +40,15 @@ use crate::script;
 use crate::session;
 use crate::statement::{self, StatementKind};
 
+pub use closed::tables;
+
 /// A place for batch queries: files by path, and tables by name.
 pub struct Batch {
     context: SessionContext,
     folders: BTreeMap<String, PathBuf>,
     known: Vec<String>,
+    /// Whether files are out of reach.
+    closed: bool,
 }
 
 impl std::fmt::Debug for Batch {
@@ -96,9 +102,14 @@ impl Batch {
     /// A place whose queries hold at most `memory_bytes`; sorts and groups beyond that are
     /// spilled to the temporary folder or fail.
     pub fn new(memory_bytes: usize) -> Result<Self> {
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_limit(memory_bytes, 1.0)
-            .build_arc();
+        Self::build(
+            RuntimeEnvBuilder::new().with_memory_limit(memory_bytes, 1.0),
+            false,
+        )
+    }
+
+    fn build(runtime: RuntimeEnvBuilder, closed: bool) -> Result<Self> {
+        let runtime = runtime.build_arc();
         let mut config = session::config();
         let execution = &mut config.options_mut().execution;
         execution.listing_table_ignore_subdirectory = false;
@@ -110,6 +121,7 @@ impl Batch {
             context,
             folders: BTreeMap::new(),
             known: vec![],
+            closed,
         })
     }
 
@@ -139,25 +151,7 @@ impl Batch {
 
     /// Runs one query.
     pub async fn query(&self, text: &str) -> Result<Rows> {
-        let mut statements = statement::parse(text).map_err(|errors| {
-            // Their remedies are for scripts.
-            let first = errors.first().filter(|_| statement::is_no_query(text));
-            match first.cloned() {
-                Some(error) => vec![error.hint("write SELECT …: a query only reads")],
-                None => errors,
-            }
-        })?;
-        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
-            let error = Error::invalid("the text is not one query", Span::empty());
-            return Err(vec![error.hint("write one SELECT")]);
-        };
-        let span = statement.span;
-        let StatementKind::Query(mut query) = statement.kind else {
-            let error = Error::invalid("this is not a query", span);
-            return Err(vec![
-                error.hint("write SELECT …; scripts are for `millstream run`"),
-            ]);
-        };
+        let (mut query, span) = parse(text)?;
         self.register(&query, text).await?;
         let _ = query.visit(&mut Visible);
         let state = self.context.state();
@@ -173,6 +167,11 @@ impl Batch {
             .statement_to_plan(statement)
             .await
             .map_err(failed)?;
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        read_only.verify_plan(&plan).map_err(failed)?;
         let frame = self
             .context
             .execute_logical_plan(plan)
@@ -206,12 +205,13 @@ impl Batch {
                 self.folders.get(&name).cloned()
             };
             let done = match path {
+                Some(_) if quoted && self.closed => Err(self.no_files(ident.span)),
                 Some(path) => self.register_path(&name, &path).await,
                 None if self.known.contains(&name) => Ok(()),
                 None => {
                     let known = self.known.iter().map(String::as_str);
                     let error = Error::unknown("table", &name, ident.span, known);
-                    let hint = error.hint.is_none();
+                    let hint = error.hint.is_none() && !self.closed;
                     Err(if hint {
                         error.hint("write a file: FROM 'bars.parquet'")
                     } else {
@@ -288,6 +288,30 @@ impl Batch {
     }
 }
 
+/// The one query of a text, and where it stands.
+fn parse(text: &str) -> Result<(Box<ast::Query>, Span)> {
+    let mut statements = statement::parse(text).map_err(|errors| {
+        // Their remedies are for scripts.
+        let first = errors.first().filter(|_| statement::is_no_query(text));
+        match first.cloned() {
+            Some(error) => vec![error.hint("write SELECT …: a query only reads")],
+            None => errors,
+        }
+    })?;
+    let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
+        let error = Error::invalid("the text is not one query", Span::empty());
+        return Err(vec![error.hint("write one SELECT")]);
+    };
+    let span = statement.span;
+    let StatementKind::Query(query) = statement.kind else {
+        let error = Error::invalid("this is not a query", span);
+        return Err(vec![
+            error.hint("write SELECT …; scripts are for `millstream run`"),
+        ]);
+    };
+    Ok((query, span))
+}
+
 /// Writes `TUMBLE(t, …)` as `TUMBLE((SELECT * FROM t), …)`: DataFusion looks tables up by the
 /// FROM clauses that it sees before it plans.
 struct Visible;
@@ -311,6 +335,23 @@ impl VisitorMut for Visible {
     }
 }
 
+/// What a query that needs too much memory is told.
+const TOO_MUCH: &str = "the query needs more memory than it may have";
+
+/// Whether a query failed because it needs more memory than it may have.
+#[must_use]
+pub fn is_exhausted(error: &Error) -> bool {
+    error.message.starts_with(TOO_MUCH)
+}
+
+fn exhausted(error: &DataFusionError, span: Span) -> Error {
+    let told = error.strip_backtrace();
+    let told = told.lines().next().unwrap_or_default();
+    let told = told.strip_prefix("Resources exhausted: ").unwrap_or(told);
+    let message = format!("{TOO_MUCH}: {}", told.trim_end_matches('.'));
+    Error::invalid(message, span).hint("read fewer rows or columns, or group by fewer keys")
+}
+
 /// DataFusion's error in our form, with its place where it tells one.
 fn explain(error: &DataFusionError, span: Span) -> Error {
     let root = error.find_root();
@@ -330,9 +371,8 @@ fn explain(error: &DataFusionError, span: Span) -> Error {
         return Error::unknown("column", &field.name, place, known);
     }
     let kind = match root {
-        DataFusionError::ResourcesExhausted(_)
-        | DataFusionError::IoError(_)
-        | DataFusionError::ObjectStore(_) => ErrorKind::Unavailable,
+        DataFusionError::ResourcesExhausted(_) => return exhausted(root, span),
+        DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) => ErrorKind::Unavailable,
         DataFusionError::Internal(_) => ErrorKind::Internal,
         _ => ErrorKind::Invalid,
     };
