@@ -25,6 +25,7 @@ mod live;
 mod places;
 mod progress;
 mod recordings;
+mod replay;
 mod report;
 mod script;
 pub mod serve;
