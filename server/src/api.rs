@@ -4,10 +4,14 @@ mod error;
 mod health;
 mod idempotency;
 mod indicators;
+mod ingest;
 mod jobs;
+mod keys;
 pub(crate) mod metrics;
 mod openapi;
 mod page;
+mod query;
+mod replays;
 mod request;
 mod tables;
 
@@ -21,6 +25,8 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::auth::describe::describe;
+use crate::auth::guard::guard;
 use crate::state::AppState;
 pub(crate) use error::Problem;
 pub(crate) use request::{Params, Segment, request_id};
@@ -41,6 +47,9 @@ pub(crate) const PREFIX: &str = "/api/v1";
         (name = "jobs", description = "Submitting, watching, stopping"),
         (name = "tables", description = "What running jobs read and write"),
         (name = "indicators", description = "The catalogue"),
+        (name = "rows", description = "Pushing rows, and asking for them"),
+        (name = "replays", description = "The same text over recorded rows"),
+        (name = "access", description = "Keys, and tickets for browsers"),
         (name = "operation", description = "Health and metrics"),
     )
 )]
@@ -52,6 +61,10 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(jobs::routes())
         .merge(tables::routes())
         .merge(indicators::routes())
+        .merge(ingest::routes())
+        .merge(query::routes())
+        .merge(replays::routes())
+        .merge(keys::routes())
 }
 
 /// The resources with their description.
@@ -65,7 +78,8 @@ fn described() -> OpenApiRouter<AppState> {
 /// Everything that is served.
 pub(crate) fn router(state: AppState) -> Router {
     let (routes, description) = described().split_for_parts();
-    let description = openapi::with_problems(description);
+    let mut description = openapi::with_problems(description);
+    describe(&mut description);
     let limit = DefaultBodyLimit::max(state.config.max_body);
     let documents = SwaggerUi::new("/docs").url(format!("{PREFIX}/openapi.json"), description);
     routes
@@ -75,6 +89,8 @@ pub(crate) fn router(state: AppState) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), idempotency::once))
         .layer(limit)
+        .layer(from_fn_with_state(state.access.clone(), guard))
+        .layer(state.access.origins().cors())
         .layer(from_fn_with_state(state.clone(), metrics::count))
         .layer(from_fn(request::identify))
         .with_state(state)
@@ -108,6 +124,8 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::auth::describe::operations;
+    use crate::auth::policy;
 
     async fn broken() -> &'static str {
         panic!("a secret")
@@ -135,5 +153,18 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn every_route_has_a_rule() {
+        let (_, mut description) = described().split_for_parts();
+        let mut met = 0;
+        for (path, item) in &mut description.paths.paths {
+            for (method, _) in operations(item) {
+                assert!(policy::needs(&method, path).is_some(), "{method} {path}");
+                met += 1;
+            }
+        }
+        assert!(met > 20, "{met}");
     }
 }

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod explain;
 mod indicators;
+mod keys;
 mod query;
 mod replay;
 mod run;
@@ -26,6 +27,7 @@ pub(crate) async fn run(command: Command, started: Instant) -> Result<(), Failur
         Command::Indicators(arguments) => indicators::indicators(&arguments),
         Command::Serve(flags) => Box::pin(serve::serve(&flags)).await,
         Command::Config(flags) => config::config(&flags),
+        Command::Keys(arguments) => keys::keys(&arguments).await,
         Command::Demo(arguments) => Box::pin(demo::demo(&arguments, started)).await,
     }
 }

@@ -4,17 +4,23 @@
 //! A name that is not known is refused wherever it stands. To add one: a field of [`Config`] with
 //! its default, and one of [`Flags`].
 
+mod flags;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use config::{Environment, File, FileFormat, Source};
 use connectors::options::nearest;
 use engine::stream::is_secret;
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
+use tokio_rustls::TlsAcceptor;
+
+use crate::auth::{Mode, tls};
+pub(crate) use flags::Flags;
 
 /// What the names of environment variables begin with.
 const PREFIX: &str = "MILLSTREAM";
@@ -28,8 +34,31 @@ pub struct Config {
     pub listen: SocketAddr,
     /// HTTP connections at most; more wait until one ends.
     pub max_connections: usize,
+    /// Connections of one address of another machine at most.
+    pub max_connections_per_address: usize,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
+    /// Whether clients have to say who they are.
+    pub auth: Mode,
+    /// Says again that `auth` is off where other machines can reach the server.
+    pub insecure: bool,
+    /// The origins of web pages that may use the server besides its own, with commas between
+    /// them; `*` are all.
+    pub origins: String,
+    /// Requests a second of one client.
+    pub rate_limit: u32,
+    /// Requests of one client at once.
+    pub rate_burst: u32,
+    /// The PEM file with the certificate and its chain: HTTPS is served then.
+    pub tls_certificate: Option<PathBuf>,
+    /// The PEM file with the certificate's private key.
+    pub tls_key: Option<PathBuf>,
+    /// Queries that run at once.
+    pub max_queries: usize,
+    /// What a query may hold in memory, in bytes.
+    pub query_memory: usize,
+    /// Replays that run at once.
+    pub max_replays: usize,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged: `warn`, `info`, or directives such as `info,server=debug`.
@@ -42,7 +71,18 @@ impl Default for Config {
             data: PathBuf::from("data/server"),
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             max_connections: 20_000,
+            max_connections_per_address: 1_000,
             max_body: 8 << 20,
+            auth: Mode::Auto,
+            insecure: false,
+            origins: String::new(),
+            rate_limit: 1_000,
+            rate_burst: 2_000,
+            tls_certificate: None,
+            tls_key: None,
+            max_queries: 4,
+            query_memory: 256 << 20,
+            max_replays: 2,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
         }
@@ -57,39 +97,6 @@ pub enum LogFormat {
     Text,
     /// One object a line.
     Json,
-}
-
-/// The flags of `serve` and `config`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Args)]
-pub(crate) struct Flags {
-    /// A YAML file with settings [environment: `MILLSTREAM_CONFIG`]
-    #[arg(long, value_name = "FILE.yaml")]
-    #[serde(skip)]
-    pub(crate) config: Option<PathBuf>,
-    /// The folder for everything that is kept [default: data/server]
-    #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<PathBuf>,
-    /// Where to listen [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) listen: Option<SocketAddr>,
-    /// HTTP connections at most
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_connections: Option<usize>,
-    /// The largest body of a request, in bytes
-    #[arg(long, value_name = "BYTES")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_body: Option<usize>,
-    /// How log lines are written [default: text]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_format: Option<LogFormat>,
-    /// What is logged: warn, info, or directives such as info,server=debug [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_level: Option<String>,
 }
 
 impl Config {
@@ -124,6 +131,17 @@ impl Config {
             .and_then(config::Config::try_deserialize)
             .map_err(wrong)?;
         Ok(config)
+    }
+
+    /// What takes TLS connections, where there are to be such.
+    pub(crate) fn tls(&self) -> Result<Option<TlsAcceptor>> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => tls::acceptor(certificate, key).map(Some),
+            (None, None) => Ok(None),
+            _ => Err(Error::invalid(
+                "TLS needs both a certificate and its key: set tls_certificate and tls_key",
+            )),
+        }
     }
 
     /// As a YAML file would set it, secrets hidden.

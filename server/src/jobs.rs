@@ -5,6 +5,7 @@
 //! kill at any moment leaves it as it was last asked for.
 
 mod carry;
+pub(crate) mod feeds;
 mod lifecycle;
 mod slot;
 mod steps;
@@ -157,8 +158,10 @@ impl Supervisor {
         options: &BTreeMap<String, String>,
         plan: Plan,
         observer: Observer,
+        home: &Path,
     ) {
-        let slot = Slot::hosted(name, sql, options, plan, observer);
+        let mut slot = Slot::hosted(name, sql, options, plan, observer);
+        slot.home = Some(home.to_owned());
         self.slots().insert(slot.id.clone(), Arc::new(slot));
     }
 
@@ -263,6 +266,12 @@ impl Supervisor {
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Slot>>> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a job's log, state, late and dead rows are.
+    pub(crate) fn home(&self, slot: &Slot) -> PathBuf {
+        let own = || self.folder(&slot.id);
+        slot.home.clone().unwrap_or_else(own)
     }
 
     fn folder(&self, id: &str) -> PathBuf {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use connectors::http::push::Pusher;
 use engine::runtime::{Backlog, Bindings, Job, JobSpec};
 use engine::{Error, SystemClock};
 
@@ -39,6 +40,8 @@ pub(crate) struct Launch {
     pub(crate) spec: JobSpec,
     /// Its sources and sinks.
     pub(crate) bindings: Bindings,
+    /// The other ends of the tables whose rows are pushed.
+    pub(crate) pushers: Vec<Pusher>,
     /// How far it came before.
     pub(crate) past: Past,
 }
@@ -53,8 +56,8 @@ impl Launch {
     ) -> Result<Self, Grounded> {
         let past = folder.past().await.map_err(Grounded::Folder)?;
         let owner = folder.owner(name).map_err(Grounded::Folder)?;
-        let bindings = bind::live(&plan.graph, &owner, &folder.tables());
-        let bindings = bindings.map_err(Grounded::Ends)?;
+        let bound = bind::served(&plan.graph, &owner, &folder.tables());
+        let (bindings, pushers) = bound.map_err(Grounded::Ends)?;
         bind::declare(&plan.graph).map_err(Grounded::Folder)?;
         let interval = plan.script.settings.commit_interval;
         Ok(Self {
@@ -65,6 +68,7 @@ impl Launch {
                 digests,
             },
             bindings,
+            pushers,
             past,
         })
     }

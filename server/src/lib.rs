@@ -9,7 +9,7 @@
 //! Standard output carries results alone; everything said about them goes to standard error.
 
 mod api;
-mod auth;
+pub mod auth;
 mod bind;
 mod board;
 mod cli;
@@ -24,8 +24,10 @@ mod listen;
 mod live;
 mod places;
 mod progress;
+mod query;
 mod recordings;
 mod replay;
+mod replays;
 mod report;
 mod script;
 pub mod serve;

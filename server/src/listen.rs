@@ -24,6 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
+use crate::auth::limit::Addresses;
+
 /// How long a peer may take to say hello in TLS, and to send the head of a request.
 const HELLO: Duration = Duration::from_secs(10);
 /// How long nothing is accepted when the system has no more sockets.
@@ -47,6 +49,24 @@ pub(crate) struct Listener {
     address: SocketAddr,
 }
 
+/// What connections pass.
+pub(crate) struct Gate {
+    /// How they speak TLS, if they are to.
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// How many there are at most.
+    pub(crate) most: usize,
+    /// Who counts them by address.
+    pub(crate) addresses: Addresses,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("most", &self.most)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Listener {
     /// Binds; port 0 is any free one.
     pub(crate) async fn bind(address: SocketAddr) -> Result<Self> {
@@ -67,15 +87,16 @@ impl Listener {
     }
 
     /// Serves until `closing` turns true, then lets the requests under way end, for a moment.
-    /// Beyond `most` connections a new one waits, unaccepted.
+    /// Where there are enough connections a new one waits, unaccepted; one of an address that has
+    /// enough is closed.
     pub(crate) async fn serve(
         self,
         router: Router,
-        tls: Option<TlsAcceptor>,
-        most: usize,
+        gate: Gate,
         mut closing: watch::Receiver<bool>,
     ) {
-        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let places = gate.most.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -91,13 +112,17 @@ impl Listener {
                     continue;
                 }
             };
-            let (router, tls, closing) = (router.clone(), tls.clone(), closing.clone());
+            let Some(connected) = gate.addresses.enter(peer.ip()) else {
+                tracing::debug!(%peer, "the address has enough connections");
+                continue;
+            };
+            let (router, tls, closing) = (router.clone(), gate.tls.clone(), closing.clone());
             connections.spawn(async move {
                 if let Err(error) = connection(socket, peer, router, tls, closing).await {
                     // A peer that is gone or speaks no HTTP is its own affair.
                     tracing::debug!(%peer, %error, "the connection ended badly");
                 }
-                drop(place);
+                drop((place, connected));
             });
         }
         drop(self.listener);

@@ -10,14 +10,17 @@ use axum::Router;
 use engine::runtime::job::Observer;
 use engine::{Error, Graph, Result};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::api::metrics::Metrics;
 use crate::auth::Access;
 use crate::config::Config;
 use crate::jobs::Supervisor;
 use crate::jobs::view::now;
-use crate::listen::Listener;
+use crate::listen::{Gate, Listener};
 use crate::live::Hubs;
+use crate::query::Queries;
+use crate::replays::Replays;
 use crate::script::Plan;
 use crate::state::AppState;
 use crate::store::Store;
@@ -26,10 +29,16 @@ use crate::store::Store;
 const LAST_COMMITS: Duration = Duration::from_secs(9);
 
 /// The server, its jobs running.
-#[derive(Debug)]
 pub struct Server {
     state: AppState,
+    tls: Option<TlsAcceptor>,
     _lock: std::fs::File,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -39,20 +48,27 @@ impl Server {
         let lock = lock(&config.data)?;
         let store = Store::open(&config.data).await?;
         store.release_answers().await?;
-        let access = Access::open(&config)?;
+        let access = Access::new(&config, &store)?;
+        let tls = config.tls()?;
         let hubs = Hubs::default();
         let folders = config.data.join("jobs");
         let jobs = Supervisor::open(store.clone(), folders, hubs.clone()).await?;
         jobs.restore().await;
         let state = AppState {
-            config: Arc::new(config),
             store,
             jobs,
             hubs,
             access,
+            queries: Queries::new(config.max_queries, config.query_memory),
+            replays: Replays::new(config.max_replays),
+            config: Arc::new(config),
             metrics: Metrics::default(),
         };
-        Ok(Self { state, _lock: lock })
+        Ok(Self {
+            state,
+            tls,
+            _lock: lock,
+        })
     }
 
     /// Everything that is served.
@@ -82,8 +98,12 @@ impl Server {
 
     /// [`Server::serve`] at an address that is bound.
     pub(crate) async fn serve_at(self, listener: Listener, closing: watch::Receiver<bool>) {
-        let most = self.state.config.max_connections;
-        let serving = listener.serve(self.router(), None, most, closing.clone());
+        let gate = Gate {
+            tls: self.tls.clone(),
+            most: self.state.config.max_connections,
+            addresses: self.state.access.addresses().clone(),
+        };
+        let serving = listener.serve(self.router(), gate, closing.clone());
         let stopping = async {
             let mut closing = closing;
             // The other end that is gone closes as well.
@@ -108,8 +128,10 @@ impl Server {
         options: &BTreeMap<String, String>,
         plan: Plan,
         observer: Observer,
+        home: &Path,
     ) {
-        self.state.jobs.host(name, sql, options, plan, observer);
+        let jobs = &self.state.jobs;
+        jobs.host(name, sql, options, plan, observer, home);
     }
 
     /// Stops the jobs, all at once, and closes the store.

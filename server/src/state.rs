@@ -7,6 +7,8 @@ use crate::auth::Access;
 use crate::config::Config;
 use crate::jobs::Supervisor;
 use crate::live::Hubs;
+use crate::query::Queries;
+use crate::replays::Replays;
 use crate::store::Store;
 
 /// The server's parts.
@@ -22,6 +24,10 @@ pub(crate) struct AppState {
     pub(crate) hubs: Hubs,
     /// Who may what.
     pub(crate) access: Access,
+    /// Where queries run.
+    pub(crate) queries: Queries,
+    /// What it replays.
+    pub(crate) replays: Replays,
     /// What it counts.
     pub(crate) metrics: Metrics,
 }

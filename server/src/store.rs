@@ -5,6 +5,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 
 use std::fs::OpenOptions;
 use std::io;

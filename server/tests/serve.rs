@@ -180,8 +180,18 @@ fn a_data_folder_has_one_server_and_other_machines_none() {
         "{}",
         taken.err
     );
-    let open = place.run(&["serve", "--data", "open", "--listen", "0.0.0.0:0"]);
+    let open = [
+        "serve",
+        "--data",
+        "open",
+        "--listen",
+        "0.0.0.0:0",
+        "--auth",
+        "off",
+    ];
+    let open = place.run(&open);
     assert_eq!(open.code, Some(2), "{}", open.err);
+    assert!(open.err.contains("say it twice"), "{}", open.err);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that is repeated is answered as it was the first time.
 //!
 //! The answer is kept for a day under a digest of who asks and of the key. Answers that say
-//! nothing about the request (5xx) are not kept, so trying again is worth it.
+//! nothing about the request (429, 5xx) are not kept, so trying again is worth it.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::request::{detached, route};
 use super::{PREFIX, Problem};
+use crate::auth::Principal;
 use crate::state::AppState;
 use crate::store::answers::Answer;
 
@@ -34,7 +35,8 @@ pub(super) async fn once(
     let creates = path
         .strip_prefix(PREFIX)
         .is_some_and(|path| CREATIONS.contains(&path));
-    let key = key(request.headers())?;
+    let who = request.extensions().get::<Principal>();
+    let key = key(request.headers(), who)?;
     let Some(key) = key.filter(|_| creates && request.method() == Method::POST) else {
         return Ok(next.run(request).await);
     };
@@ -62,7 +64,7 @@ pub(super) async fn once(
     .await?
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn key(headers: &HeaderMap, who: Option<&Principal>) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get(HEADER) else {
         return Ok(None);
     };
@@ -70,10 +72,9 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         let message = format!("the Idempotency-Key has 1 to {LONGEST} characters");
         return Err(Problem::invalid(message));
     }
-    let who = headers
-        .get(header::AUTHORIZATION)
-        .map(HeaderValue::as_bytes);
-    Ok(Some(digest(&[who.unwrap_or_default(), key.as_bytes()])))
+    // Whoever asks may use any key: the answers of others are not for them.
+    let who = who.map_or("", |who| who.id.as_ref());
+    Ok(Some(digest(&[who.as_bytes(), key.as_bytes()])))
 }
 
 fn digest(parts: &[&[u8]]) -> String {
@@ -116,7 +117,8 @@ async fn keep(
     request: String,
     answered: Response,
 ) -> Result<Response, Problem> {
-    if answered.status().is_server_error() {
+    let passing = answered.status() == StatusCode::TOO_MANY_REQUESTS;
+    if answered.status().is_server_error() || passing {
         state.store.release_answer(key).await?;
         return Ok(answered);
     }

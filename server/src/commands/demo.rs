@@ -74,6 +74,7 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
         name: &text.stem,
         sql: &text.sql,
         options: &options,
+        home: &arguments.data,
     };
     let served = serving.map(|serving| serving.serve(&shown, plan, job.observer()));
     let mut screen = Screen::new(board, started);

@@ -11,12 +11,13 @@ use crate::launch::{Grounded, Launch};
 use crate::progress::{EVERY, Progress};
 use crate::script::{self, Text};
 use crate::supervise::supervise;
-use crate::{report, terminal};
+use crate::{bind, report, terminal};
 
 pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     let text = Text::read(&arguments.script.file)?;
     let overrides = script::overrides(&arguments.script.options)?;
     let plan = script::plan_to_run(&text, &overrides)?;
+    bind::refuse_pushed(&plan.graph).map_err(|error| Failure::input(&error))?;
     let data = arguments.data.clone();
     let data = data.unwrap_or_else(|| Path::new("data").join(&text.stem));
     let failed = |error: &engine::Error| {

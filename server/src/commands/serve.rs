@@ -13,6 +13,10 @@ pub(super) async fn serve(flags: &Flags) -> Result<(), Failure> {
     let input = |error: engine::Error| Failure::input(&error);
     let config = Config::read(flags).map_err(input)?;
     telemetry::start_server(&config).map_err(input)?;
+    let scheme = match config.tls_certificate {
+        Some(_) => "https",
+        None => "http",
+    };
     // A signal counts from here on: nothing is started that it would not stop.
     let mut signals = Signals::new().map_err(|error| Failure::run(&error))?;
     let listener = Listener::bind(config.listen).await.map_err(input)?;
@@ -21,7 +25,7 @@ pub(super) async fn serve(flags: &Flags) -> Result<(), Failure> {
         () = signals.next() => return Ok(()),
     };
     let (close, closing) = watch::channel(false);
-    tracing::info!("listening at http://{}", listener.address());
+    tracing::info!("listening at {scheme}://{}", listener.address());
     let serving = server.serve_at(listener, closing);
     tokio::pin!(serving);
     tokio::select! {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::Supervisor;
+use super::feeds::Feed;
 use super::lifecycle::Event;
 use super::slot::{Running, Slot};
 use super::view::{Figures, now};
@@ -34,18 +35,20 @@ impl Carrier {
         supervisor: Supervisor,
         slot: &Arc<Slot>,
         plan: Plan,
-        launch: Launch,
+        mut launch: Launch,
         folder: Folder,
         record: &Record,
     ) -> (Self, Running) {
         let generation = record.generation.unsigned_abs();
         supervisor.open_windows(&slot.name, &plan.graph, generation);
         let span = tracing::info_span!("job", job = slot.name, id = slot.id);
+        let pushers = std::mem::take(&mut launch.pushers);
         let job = span.in_scope(|| launch.start(&folder));
         let (stop, asked) = watch::channel(false);
         let (ended, end) = watch::channel(());
         let running = Running {
             observer: job.observer(),
+            feeds: Arc::new(Feed::all(&plan.graph, pushers, &job)),
             catalog: Arc::new(plan.script.catalog),
             graph: plan.graph,
             stop,

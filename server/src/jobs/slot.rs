@@ -1,6 +1,7 @@
 //! One job: its record, its phase, and what runs of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::Graph;
@@ -10,7 +11,9 @@ use sql::catalog::Catalog;
 use tokio::sync::watch;
 
 use super::Refused;
+use super::feeds::Feed;
 use super::lifecycle::{Event, Phase};
+use super::submission::{Submission, planned};
 use super::view::{Figures, Job, masked, now};
 use crate::script::{Plan, mask};
 use crate::store::{self, jobs::Record};
@@ -25,6 +28,8 @@ pub(crate) struct Slot {
     /// Held by who changes it, so that two changes never cross; none where something else
     /// carries the job.
     turn: Option<tokio::sync::Mutex<()>>,
+    /// Where its log and its rows are, if not in the server's folder for it.
+    pub(super) home: Option<PathBuf>,
     inner: Mutex<Inner>,
 }
 
@@ -44,6 +49,8 @@ pub(crate) struct Running {
     pub(crate) catalog: Arc<Catalog>,
     /// Its steps.
     pub(crate) graph: Arc<Graph>,
+    /// Its tables whose rows are pushed.
+    pub(crate) feeds: Arc<BTreeMap<String, Feed>>,
     /// Turns true to stop it.
     pub(super) stop: watch::Sender<bool>,
     /// Closed once it has ended and its folder is free.
@@ -57,6 +64,7 @@ impl Slot {
             id: record.id.clone(),
             name: record.name.clone(),
             turn: Some(tokio::sync::Mutex::default()),
+            home: None,
             inner: Mutex::new(Inner {
                 record,
                 phase,
@@ -92,12 +100,44 @@ impl Slot {
             observer,
             catalog: Arc::new(plan.script.catalog),
             graph: plan.graph,
+            feeds: Arc::default(),
             stop: watch::Sender::new(false),
             // Nobody here waits for its end.
             ended: watch::Sender::new(()).subscribe(),
         };
         slot.runs(record, running);
         Self { turn: None, ..slot }
+    }
+
+    /// The text and the options, as they were submitted.
+    pub(crate) fn submission(&self) -> engine::Result<Submission> {
+        let record = self.record();
+        Ok(Submission {
+            options: record.overrides()?,
+            name: Some(record.name),
+            sql: record.sql,
+        })
+    }
+
+    /// The graph, running or not; `None` where the text can no longer be read. It may take a
+    /// while.
+    pub(crate) fn graph(&self) -> Option<Arc<Graph>> {
+        if let Some(running) = self.running() {
+            return Some(running.graph);
+        }
+        let submission = self.submission().ok()?;
+        let plan = planned(&submission.sql, &submission.options);
+        Some(plan.ok()?.graph)
+    }
+
+    /// [`graph`](Self::graph), where the text has that name in it.
+    pub(crate) fn graph_with(&self, name: &str) -> Option<Arc<Graph>> {
+        let named = || {
+            let text = self.record().sql.to_lowercase();
+            text.contains(&name.to_lowercase())
+        };
+        let may = self.running().is_some() || named();
+        may.then(|| self.graph())?
     }
 
     /// The right to change it.

@@ -55,13 +55,15 @@ impl Submission {
 /// The plan of a text, or everything that is wrong with it. A long text is long work: it holds up
 /// no other request.
 pub(crate) async fn plan(sql: String, options: BTreeMap<String, String>) -> Result<Plan, Refused> {
-    let planning = tokio::task::spawn_blocking(move || {
-        let overrides = overrides(&options)?;
-        let plan = script::compile_to_run(&sql, &overrides);
-        plan.map_err(|fault| Refused::Script(sql, fault.errors()))
-    });
+    let planning = tokio::task::spawn_blocking(move || planned(&sql, &options));
     let broken = |error| engine::Error::internal("planning broke down").caused_by(error);
     planning.await.map_err(broken)?
+}
+
+/// [`plan`], for who is held up by nothing else.
+pub(super) fn planned(sql: &str, options: &BTreeMap<String, String>) -> Result<Plan, Refused> {
+    let plan = script::compile_to_run(sql, &overrides(options)?);
+    plan.map_err(|fault| Refused::Script(sql.to_owned(), fault.errors()))
 }
 
 /// Names go into paths, topics and labels.

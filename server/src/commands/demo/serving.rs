@@ -37,6 +37,8 @@ pub(super) struct Shown<'a> {
     pub(super) name: &'a str,
     pub(super) sql: &'a str,
     pub(super) options: &'a BTreeMap<String, String>,
+    /// The folder with its log.
+    pub(super) home: &'a Path,
 }
 
 impl Serving {
@@ -73,7 +75,8 @@ impl Serving {
     /// Shows the job, tells where, and serves in the background.
     pub(super) fn serve(self, shown: &Shown, plan: Plan, observer: Observer) -> Served {
         let Self { server, listener } = self;
-        server.host(shown.name, shown.sql, shown.options, plan, observer);
+        let (sql, options, home) = (shown.sql, shown.options, shown.home);
+        server.host(shown.name, sql, options, plan, observer, home);
         let (url, name) = (format!("http://{}", listener.address()), shown.name);
         terminal::say(&format!(
             "The server is at {url}\n  {url}/api/v1/jobs/{name}   the job\n  {url}/docs            \
