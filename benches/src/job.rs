@@ -12,7 +12,7 @@ use engine::intake::recording;
 use engine::intake::{Arrival, Records};
 use engine::log::Log;
 use engine::runtime::{Backlog, Bindings, Job, JobSpec, Shard, Status};
-use engine::{Graph, Polled, Sink, Split, StreamSpec, SystemClock, Timestamp};
+use engine::{Graph, Polled, Sink, Split, StreamSpec, SystemClock, Taps, Timestamp};
 use object_store::local::LocalFileSystem;
 use sql::Script;
 use sql::catalog::Overrides;
@@ -207,6 +207,7 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
         late: vec![],
         dead: vec![],
         recorders: vec![],
+        taps: Taps::default(),
     };
     for input in &graph.inputs {
         let stream = &input.stream;

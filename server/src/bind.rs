@@ -10,7 +10,7 @@ use connectors::{Owner, parquet};
 use engine::graph::Input;
 use engine::intake::{dead, recording};
 use engine::runtime::Bindings;
-use engine::{Graph, Result, Sink, Source, StreamSpec};
+use engine::{Graph, Result, Sink, Source, StreamSpec, Taps};
 
 /// How long late and dead rows wait for their file, while a job runs.
 const ROLLING: &str = "1 min";
@@ -28,6 +28,7 @@ pub(crate) fn live(graph: &Graph, owner: &Owner, tables: &Path) -> Result<Bindin
             .map(|input| dead(input, owner, tables))
             .collect::<Result<_>>()?,
         recorders: recorders(graph, owner)?,
+        taps: Taps::default(),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::commit::CommitPoint;
 use crate::error::Result;
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
+use crate::tap::Taps;
 
 /// An epoch that the shard has ended.
 #[derive(Debug)]
@@ -85,6 +86,7 @@ pub(super) struct Committer {
     pub(super) snapshots: watch::Sender<Option<Arc<StoredSnapshot>>>,
     /// The tables whose sources cannot be asked again.
     pub(super) once: Vec<String>,
+    pub(super) taps: Taps,
 }
 
 impl Committer {
@@ -107,6 +109,7 @@ impl Committer {
                 return Ok(());
             }
             self.status.lock().committed = record.epoch;
+            self.taps.committed(record.epoch);
             self.outputs.publish(&record, &nothing).await;
             if let Some(snapshot) = commit.snapshot {
                 self.snapshots.send_replace(Some(Arc::new(snapshot)));

@@ -15,6 +15,7 @@ use crate::graph::Graph;
 use crate::log::Log;
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::tap::Taps;
 
 /// What runs, and how often it commits.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Bindings {
     pub dead: Vec<Box<dyn Sink>>,
     /// By table: its recording, if it has one.
     pub recorders: Vec<Option<Box<dyn Sink>>>,
+    /// By target: who looks at its rows as they leave the graph.
+    pub taps: Taps,
 }
 
 impl std::fmt::Debug for Bindings {

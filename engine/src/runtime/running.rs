@@ -26,6 +26,7 @@ use crate::intake::recording;
 use crate::log::Log;
 use crate::sink::{Emit, Epoch, Sink};
 use crate::source::Position;
+use crate::tap::Taps;
 
 /// Polls waiting for the shard at most, over all sources.
 const EVENTS: usize = 8;
@@ -56,13 +57,14 @@ pub(super) struct Running {
     pub(super) stop: Stop,
 }
 
-/// What is known of the tables that are read.
-struct Inputs {
-    sources: Vec<SourceLoop>,
+/// What is known of the tables that are read, and who looks at those that are written.
+pub(super) struct Inputs {
+    pub(super) sources: Vec<SourceLoop>,
     /// Whose arrivals the log holds.
-    kept: Vec<bool>,
+    pub(super) kept: Vec<bool>,
     /// The names of those that cannot be asked again.
     once: Vec<String>,
+    pub(super) taps: Taps,
 }
 
 impl Running {
@@ -72,6 +74,7 @@ impl Running {
             sources: vec![],
             kept: vec![],
             once: vec![],
+            taps: bindings.taps,
         };
         for (table, (source, recorded)) in bindings.sources.into_iter().zip(recorded).enumerate() {
             let name = &self.spec.graph.inputs[table].stream.name;
@@ -115,6 +118,7 @@ impl Running {
         };
         self.status.tell(&recovered.shard);
         self.status.lock().committed = recovered.epoch;
+        inputs.taps.committed(recovered.epoch);
         let opening = self.open_sinks(sinks, &recovered.published, recovered.epoch);
         let opened = self.unless_stopped(opening).await?;
         Ok(opened.map(|opened| (recovered, opened)))
@@ -150,8 +154,7 @@ impl Running {
         self.check_plan(&mut past.patience).await?;
         let committed = patiently!(past.patience, point.last()).ok_or_else(stopped)?;
         let shard = Shard::new(Arc::clone(&self.spec.graph), self.spec.digests)?;
-        let Inputs { sources, kept, .. } = inputs;
-        recover(&mut past, committed, shard, sources, kept).await
+        recover(&mut past, committed, shard, inputs).await
     }
 
     /// The plan must be the one that the log was written by.
@@ -236,6 +239,7 @@ impl Running {
             patience: self.patience(LOG),
             snapshots,
             once: inputs.once,
+            taps: inputs.taps.clone(),
         };
         tasks.spawn(committer.run(commit_receiver));
         let (halt, halted) = watch::channel(false);
@@ -260,6 +264,8 @@ impl Running {
             kept: schemas.collect(),
             epoch: EpochBuilder::after(recovered.epoch, recovered.backlog),
             told: i64::MIN,
+            taps: inputs.taps,
+            formed: i64::MIN,
         };
         self.status.lock().state = State::Running;
         tasks.spawn(on_thread(shard.run()));

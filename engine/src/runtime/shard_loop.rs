@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
-use super::shard::{Emitted, Shard};
+use super::shard::{Emitted, Shard, ShardSnapshot};
 use super::sink_loop::Publication;
 use super::source_loop::Event;
 use super::status::SharedStatus;
@@ -22,6 +22,7 @@ use crate::intake::{Arrival, Records, recording};
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
 use crate::stream::ARRIVED_AT;
+use crate::tap::Taps;
 
 /// How often silence is looked at: idle splits, windows over arrival time.
 const TICK: Duration = Duration::from_millis(20);
@@ -32,6 +33,9 @@ const EPOCH_ROWS: usize = 65_536;
 
 /// How often the status is told what arrived, in nanoseconds.
 const TELLING: i64 = TICK.as_nanos() as i64;
+
+/// How often the windows that are open still are shown, in nanoseconds, while somebody looks.
+const FORMING: i64 = 250_000_000;
 
 /// The loop of a shard, run by a thread of its own.
 pub(super) struct ShardLoop {
@@ -50,6 +54,9 @@ pub(super) struct ShardLoop {
     pub(super) epoch: EpochBuilder,
     /// When the status was told last.
     pub(super) told: i64,
+    pub(super) taps: Taps,
+    /// When the open windows were shown last.
+    pub(super) formed: i64,
 }
 
 /// The epoch under way.
@@ -156,7 +163,7 @@ impl ShardLoop {
         };
         self.arrive(arrival, true).await?;
         if now >= self.told.saturating_add(TELLING) {
-            self.tell(now);
+            self.tell(now)?;
         }
         match self.epoch.rows >= EPOCH_ROWS {
             true => self.commit(false, false).await,
@@ -164,9 +171,17 @@ impl ShardLoop {
         }
     }
 
-    fn tell(&mut self, now: i64) {
+    fn tell(&mut self, now: i64) -> Result<()> {
         self.told = now;
         self.status.tell(&self.shard);
+        if now < self.formed.saturating_add(FORMING) {
+            return Ok(());
+        }
+        for (target, tap) in self.taps.forming_wanted() {
+            self.formed = now;
+            tap.forming(&self.shard.forming(target)?);
+        }
+        Ok(())
     }
 
     /// Lets time pass. A tick that changes nothing is not journaled: the one that ends the epoch
@@ -174,8 +189,7 @@ impl ShardLoop {
     async fn tick(&mut self) -> Result<()> {
         let at = self.shard.intake().stamp(self.clock.now());
         self.arrive(Arrival::Tick { at }, false).await?;
-        self.tell(at);
-        Ok(())
+        self.tell(at)
     }
 
     async fn arrive(&mut self, arrival: Arrival, journaled: bool) -> Result<()> {
@@ -213,6 +227,9 @@ impl ShardLoop {
                 self.epoch.emitted = true;
                 self.measure(&batch, now);
                 let rows = self.shard.graph().targets[target].visible(batch)?;
+                if let Some(tap) = self.taps.of(target) {
+                    tap.rows(self.epoch.record.epoch, &rows);
+                }
                 match &self.at_once[target] {
                     Some(sink) => {
                         let epoch = self.epoch.record.epoch;
@@ -264,7 +281,10 @@ impl ShardLoop {
         let snapshot = match due {
             true => Some(StoredSnapshot {
                 epoch,
-                shard: self.shard.snapshot()?,
+                shard: ShardSnapshot {
+                    taps: self.taps.snapshot(epoch)?,
+                    ..self.shard.snapshot()?
+                },
             }),
             false => None,
         };
