@@ -57,6 +57,10 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (best.0 <= limit).then_some(best.1)
 }
 
+/// When rows that are written are shown live: every table may say so, also one whose connector has
+/// no such option of its own.
+const EMIT: &str = "emit";
+
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -80,7 +84,19 @@ fn read<T: DeserializeOwned>(
         let secret = value.secret || is_secret(key);
         values.insert(key.clone(), Value { secret, ..value });
     }
-    T::deserialize(Options(&values)).map_err(|fault| {
+    let mut parsed = T::deserialize(Options(&values));
+    if let Err(Fault::Unknown { key, .. }) = &parsed
+        && key == EMIT
+    {
+        let emit = values.remove(EMIT).map(|value| value.text);
+        let emit = emit.unwrap_or_default();
+        if !["now", "after-commit"].contains(&emit.as_str()) {
+            let what = format!("is '{emit}', expected 'now' or 'after-commit'");
+            return Err(invalid(stream, EMIT, &what));
+        }
+        parsed = T::deserialize(Options(&values));
+    }
+    parsed.map_err(|fault| {
         let table = owner(stream);
         Error::invalid(match fault {
             Fault::Missing(key) => {

@@ -145,3 +145,16 @@ fn nearest_names_only_what_is_near() {
     assert_eq!(nearest("Parqet", ["kafka", "parquet"]), Some("parquet"));
     assert_eq!(nearest("redis", ["kafka", "parquet"]), None);
 }
+
+#[test]
+fn every_table_may_say_when_its_rows_are_shown() {
+    for emit in ["now", "after-commit"] {
+        let sample = with(&[("topic", "t"), ("emit", emit)]).expect("good options");
+        assert_eq!(&*sample.topic, "t");
+    }
+    let refused = refusal(&[("topic", "t"), ("emit", "later")]);
+    assert!(
+        refused.contains("option 'emit' is 'later', expected 'now' or 'after-commit'"),
+        "{refused}"
+    );
+}
