@@ -21,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::state::AppState;
-pub(crate) use error::Problem;
+pub(crate) use error::{Fault, Problem};
 pub(crate) use request::{Params, Segment, request_id};
 
 /// Where the resources are.
@@ -40,6 +40,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
         (name = "jobs", description = "Submitting, watching, stopping"),
         (name = "tables", description = "What running jobs read and write"),
         (name = "indicators", description = "The catalogue"),
+        (name = "live", description = "Rows as they come"),
         (name = "operation", description = "Health and metrics"),
     )
 )]
@@ -51,6 +52,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(jobs::routes())
         .merge(tables::routes())
         .merge(indicators::routes())
+        .merge(crate::live::routes())
 }
 
 /// The resources with their description.

@@ -21,7 +21,7 @@ mod folder;
 mod jobs;
 mod launch;
 mod listen;
-mod live;
+pub mod live;
 mod places;
 mod progress;
 mod recordings;

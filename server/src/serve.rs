@@ -14,7 +14,7 @@ use crate::auth::Access;
 use crate::config::Config;
 use crate::jobs::Supervisor;
 use crate::listen::Listener;
-use crate::live::Hubs;
+use crate::live::{Hubs, Limits};
 use crate::state::AppState;
 use crate::store::Store;
 
@@ -36,7 +36,7 @@ impl Server {
         let store = Store::open(&config.data).await?;
         store.release_answers().await?;
         let access = Access::open(&config)?;
-        let hubs = Hubs::default();
+        let hubs = Hubs::new(Limits::default());
         let folders = config.data.join("jobs");
         let jobs = Supervisor::open(store.clone(), folders, hubs.clone()).await?;
         jobs.restore().await;
@@ -87,6 +87,7 @@ impl Server {
     /// Stops the jobs, all at once, and closes the store.
     pub async fn close(&self) {
         self.state.jobs.close(LAST_COMMITS).await;
+        self.state.hubs.shut_down();
         self.state.store.close().await;
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod floors;
 mod kafka;
+mod live;
 mod logs;
 mod pipes;
 mod recovery;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::runtime::status::State;
 use engine::runtime::{Job, Status};
-use engine::{Error, Result};
+use engine::{Error, Result, Tap, Taps};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -34,14 +34,14 @@ impl Carrier {
         supervisor: Supervisor,
         slot: &Arc<Slot>,
         plan: Plan,
-        launch: Launch,
+        mut launch: Launch,
         folder: Folder,
         record: &Record,
     ) -> (Self, Running) {
         let generation = record.generation.unsigned_abs();
-        for target in &plan.graph.targets {
-            supervisor.0.hubs.open(&slot.name, target, generation);
-        }
+        let hubs = &supervisor.0.hubs;
+        let tap = |target| Some(hubs.open(&slot.name, target, generation) as Arc<dyn Tap>);
+        launch.bindings.taps = Taps::new(plan.graph.targets.iter().map(tap).collect());
         let span = tracing::info_span!("job", job = slot.name, id = slot.id);
         let job = span.in_scope(|| launch.start(&folder));
         let (stop, asked) = watch::channel(false);
