@@ -68,6 +68,7 @@ pub(crate) fn router(state: AppState) -> Router {
     let documents = SwaggerUi::new("/docs").url(format!("{PREFIX}/openapi.json"), description);
     routes
         .merge(documents)
+        .merge(crate::dashboard::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unsupported)
         .layer(CatchPanicLayer::custom(panicked))

@@ -15,6 +15,7 @@ mod board;
 mod cli;
 mod commands;
 pub mod config;
+mod dashboard;
 mod exit;
 mod figures;
 mod folder;
