@@ -1,11 +1,11 @@
 # Everything a contributor runs. Builds share one target folder; see CONTRIBUTING.md.
-.PHONY: demo test check slt-accept bench ci
+.PHONY: demo test check slt-accept dashboard bench ci
 
 # The demo: generator -> indicators, bars, alerts -> Parquet, then its own replay.
 demo:
 	cargo run --bin millstream -- demo $(DEMO)
 
-# Every test; starts a real Kafka, which needs Java and Maven.
+# Every test; starts a real Kafka, which needs Java and Maven, and a browser (node, Chromium).
 test:
 	cargo test --workspace
 
@@ -18,6 +18,10 @@ check:
 # Rewrites the expectations of the golden SQL files.
 slt-accept:
 	SLT_ACCEPT=1 cargo test --workspace --test main -- slt
+
+# The live page, from its sources into server/dashboard/dist, which is committed.
+dashboard:
+	cd server/dashboard && npm ci && npm run build
 
 # Benchmarks into benches/results.md: all, or those named by BENCH="over json"; the first build
 # takes about 20 minutes on two cores. Built in one go, so that nothing is built twice.

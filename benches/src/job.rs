@@ -12,7 +12,7 @@ use engine::intake::recording;
 use engine::intake::{Arrival, Records};
 use engine::log::Log;
 use engine::runtime::{Backlog, Bindings, Job, JobSpec, Shard, Status};
-use engine::{Graph, Polled, Sink, Split, StreamSpec, SystemClock, Timestamp};
+use engine::{Graph, Polled, Sink, Split, StreamSpec, SystemClock, Taps, Timestamp};
 use object_store::local::LocalFileSystem;
 use sql::Script;
 use sql::catalog::Overrides;
@@ -205,6 +205,7 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
         late: vec![],
         dead: vec![],
         recorders: vec![],
+        taps: Taps::default(),
     };
     for input in &graph.inputs {
         let stream = &input.stream;
@@ -239,7 +240,7 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
 fn dropped(stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>> {
     let stream = StreamSpec {
         connector: "blackhole".to_owned(),
-        options: [("emit".to_owned(), "after-commit".to_owned())].into(),
+        options: [("sink.emit".to_owned(), "after-commit".to_owned())].into(),
         ..stream.clone()
     };
     Ok(connectors::find("blackhole")?.sink(&stream, owner)?)

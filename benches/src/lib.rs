@@ -10,6 +10,7 @@ pub mod job;
 pub mod json;
 pub mod kafka;
 pub mod latency;
+pub mod live;
 pub mod machine;
 pub mod measure;
 pub mod memory;
@@ -67,7 +68,7 @@ impl Size {
 pub type Benchmark = (&'static str, fn(Size) -> Result<Section>);
 
 /// Every benchmark, in the order of the results.
-pub const ALL: [Benchmark; 8] = [
+pub const ALL: [Benchmark; 9] = [
     ("over", over::run),
     ("json", json::run),
     ("kafka", kafka::run),
@@ -76,6 +77,7 @@ pub const ALL: [Benchmark; 8] = [
     ("memory", memory::run),
     ("latency", latency::run),
     ("start", start::run),
+    ("live", live::run),
 ];
 
 /// The second argument of a process that a benchmark starts to measure it from outside.
@@ -87,6 +89,7 @@ pub fn child(name: &str, arguments: &[String]) -> Result<()> {
         "memory" => memory::child(arguments),
         "latency" => latency::child(arguments),
         "start" => start::child(),
+        "live" => live::child(arguments),
         _ => anyhow::bail!("no benchmark has a process called '{name}'"),
     }
 }

@@ -16,20 +16,20 @@ const MOST_ROWS: usize = 8_192;
 /// Most bytes of a message that cannot be read which are kept with its dead letter.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// The pointer to the rows of a message; refuses what no feed of messages without an envelope can
-/// be: one with metadata columns or an unknown format.
+/// The pointer to the rows of a message, of a stream that passes [`check`].
 pub(crate) fn pointer(stream: &StreamSpec, text: &str) -> Result<Pointer> {
     let pointer = Pointer::parse(text).map_err(|reason| {
         options::invalid(stream, "pointer", &format!("is not valid: {reason}"))
     })?;
-    refuse_metadata(stream)?;
-    format::decoder(stream)?;
+    check(stream)?;
     Ok(pointer)
 }
 
-fn refuse_metadata(stream: &StreamSpec) -> Result<()> {
+/// Refuses what no feed of messages without an envelope can be: one with metadata columns or an
+/// unknown format.
+pub(crate) fn check(stream: &StreamSpec) -> Result<()> {
     match stream.metadata.first() {
-        None => Ok(()),
+        None => format::decoder(stream).map(drop),
         Some(column) => Err(Error::invalid(format!(
             "table '{}': metadata column '{}' reads '{}', the connector '{}' has no metadata",
             stream.name,

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::expression::{Column, Expression};
 use crate::operator::OperatorSpec;
 use crate::operator::project::SelectList;
+use crate::sink::Emit;
 use crate::stream::{StreamSpec, system_fields};
 
 /// A table that rows come in by.
@@ -99,6 +100,8 @@ pub struct Target {
     pub stream: StreamSpec,
     /// What feeds it.
     pub from: Port,
+    /// When its live stream shows rows.
+    pub shown: Emit,
     /// How each column of the table follows from those of `from`. Nothing is computed here that a
     /// row could be rejected for: only columns as they stand, members of them, constants.
     pub columns: Vec<Arc<dyn Expression>>,
@@ -121,6 +124,7 @@ impl Target {
             columns: fields.map(column).collect(),
             stream,
             from,
+            shown: Emit::Now,
         }
     }
 
@@ -245,6 +249,7 @@ impl fmt::Display for Graph {
                 stream,
                 from,
                 columns,
+                ..
             } = target;
             writeln!(f, "Sink: {} ({})", stream.name, stream.connector)?;
             if target.is_plain(&self.schema(*from)) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`stream`], [`source`], [`sink`] | what connectors implement and SQL describes |
 //! | [`commit`] | the one write that makes an epoch committed |
+//! | [`tap`] | what looks at an output's rows as they leave: live windows |
 //! | [`intake`] | the one way in: order, arrival stamps, watermarks, lateness, counts, journal |
 //! | [`graph`], [`operator`] | the graph as data, and its steps |
 //! | [`expression`], [`kernel`] | the holes that SQL fills: expressions, aggregates, window functions |
@@ -42,6 +43,7 @@ pub mod runtime;
 pub mod sink;
 pub mod source;
 pub mod stream;
+pub mod tap;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
@@ -59,5 +61,6 @@ pub use operator::{Operator, OperatorSpec, Output, Snapshot};
 pub use sink::{Emit, Epoch, Sink};
 pub use source::{Polled, Position, Rejected, Source, Split};
 pub use stream::StreamSpec;
+pub use tap::{Tap, Taps};
 pub use time::{Timestamp, Watermark};
 pub use waiting::Waiting;

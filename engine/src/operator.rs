@@ -39,6 +39,11 @@ pub trait Operator: Send {
     fn snapshot(&mut self) -> Result<Snapshot>;
     /// Takes up a state of `snapshot`; called on a fresh operator, before anything else.
     fn restore(&mut self, snapshot: Snapshot) -> Result<()>;
+    /// Emits the rows that the open windows would have if they closed now. The operator stays as
+    /// it is, to the bit. One that has no windows has nothing to emit.
+    fn forming(&mut self, _: &mut Output) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// An operator as data: its display is its line in EXPLAIN and says everything that
@@ -48,6 +53,11 @@ pub trait OperatorSpec: Debug + Display + Send + Sync {
     fn schema(&self) -> SchemaRef;
     /// A fresh operator.
     fn build(&self) -> Result<Box<dyn Operator>>;
+    /// Whether what it emits for a row follows from the row alone, so that rows which are only
+    /// looked at may pass it.
+    fn is_stateless(&self) -> bool {
+        false
+    }
 }
 
 /// What an operator emits in one call.

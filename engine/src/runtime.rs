@@ -29,6 +29,7 @@
 //! the next start, and [`Status::unsettled`] says which it is.
 
 mod backlog;
+mod committed;
 mod committer;
 pub mod digest;
 pub mod job;
@@ -48,6 +49,7 @@ mod tasks;
 mod tests;
 
 pub use backlog::Backlog;
+pub use committed::Committed;
 pub use digest::{Digest, DigestValue};
 pub use job::{Bindings, Job, JobSpec};
 pub use replay::{Replay, Speed};

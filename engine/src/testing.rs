@@ -130,6 +130,11 @@ impl Harness {
         std::mem::take(&mut self.targets[target])
     }
 
+    /// The rows that the open windows behind a target would have if they closed now.
+    pub fn forming(&mut self, target: usize) -> Result<Vec<RecordBatch>> {
+        self.shard.forming(target)
+    }
+
     /// The late rows of a table since the last call.
     pub fn late(&mut self, table: usize) -> Vec<RecordBatch> {
         take(&mut self.late, table)

@@ -6,20 +6,46 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use connectors::http::push::{self, Pusher};
 use connectors::{Owner, parquet};
 use engine::graph::Input;
 use engine::intake::{dead, recording};
 use engine::runtime::Bindings;
-use engine::{Graph, Result, Sink, Source, StreamSpec};
+use engine::{Error, Graph, Result, Sink, Source, StreamSpec, Taps};
 
 /// How long late and dead rows wait for their file, while a job runs.
 const ROLLING: &str = "1 min";
 
-/// Sources and sinks as the script says; late and dead rows below `tables`.
+/// Sources and sinks as the script says; late and dead rows below `tables`. A table whose rows are
+/// pushed is refused: nobody takes them here.
 pub(crate) fn live(graph: &Graph, owner: &Owner, tables: &Path) -> Result<Bindings> {
+    refuse_pushed(graph)?;
+    Ok(served(graph, owner, tables)?.0)
+}
+
+/// Refuses a graph with a table whose rows are pushed.
+pub(crate) fn refuse_pushed(graph: &Graph) -> Result<()> {
+    let mut streams = graph.inputs.iter().map(|input| &input.stream);
+    match streams.find(|stream| push::is_pushed(stream)) {
+        None => Ok(()),
+        Some(stream) => Err(Error::invalid(format!(
+            "the rows of table '{}' are pushed, and only a server takes them: submit the job to \
+             `millstream serve`",
+            stream.name
+        ))),
+    }
+}
+
+/// As [`live`], with the other ends of the tables whose rows are pushed.
+pub(crate) fn served(
+    graph: &Graph,
+    owner: &Owner,
+    tables: &Path,
+) -> Result<(Bindings, Vec<Pusher>)> {
     let inputs = || graph.inputs.iter();
-    Ok(Bindings {
-        sources: sources(graph)?,
+    let (sources, pushers) = sources(graph)?;
+    let bindings = Bindings {
+        sources,
         targets: targets(graph, owner)?,
         late: inputs()
             .map(|input| late(input, owner, tables))
@@ -28,7 +54,9 @@ pub(crate) fn live(graph: &Graph, owner: &Owner, tables: &Path) -> Result<Bindin
             .map(|input| dead(input, owner, tables))
             .collect::<Result<_>>()?,
         recorders: recorders(graph, owner)?,
-    })
+        taps: Taps::default(),
+    };
+    Ok((bindings, pushers))
 }
 
 /// Lets the folders of Parquet that a job writes be queried from its start.
@@ -38,9 +66,21 @@ pub(crate) fn declare(graph: &Graph) -> Result<()> {
     local.try_for_each(parquet::declare_table)
 }
 
-fn sources(graph: &Graph) -> Result<Vec<Box<dyn Source>>> {
-    let source = |input: &Input| connectors::find(&input.stream.connector)?.source(&input.stream);
-    graph.inputs.iter().map(source).collect()
+type Sources = Vec<Box<dyn Source>>;
+
+fn sources(graph: &Graph) -> Result<(Sources, Vec<Pusher>)> {
+    let (mut sources, mut pushers) = (vec![], vec![]);
+    for stream in graph.inputs.iter().map(|input| &input.stream) {
+        sources.push(match push::is_pushed(stream) {
+            true => {
+                let (pusher, source) = push::open(stream)?;
+                pushers.push(pusher);
+                source
+            }
+            false => connectors::find(&stream.connector)?.source(stream)?,
+        });
+    }
+    Ok((sources, pushers))
 }
 
 /// The sinks of the graph's outputs.

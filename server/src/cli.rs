@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::runtime::Speed;
 
+use crate::auth::Scope;
+use crate::config::Flags;
 use crate::exit::CODES;
 
 /// Streaming SQL for market data: one text, live, replayed and recovered.
@@ -34,6 +36,16 @@ pub(crate) enum Command {
     Replay(Replay),
     /// List the indicators, or describe one
     Indicators(Indicators),
+    /// Serve jobs over HTTP: submit, watch, stop
+    #[command(after_help = format!("Example:\n  millstream serve --data data/server --listen 127.0.0.1:8080\n\n\
+        Flags win over the environment (MILLSTREAM_LISTEN), it over --config FILE.yaml.\n{CODES}"))]
+    Serve(Flags),
+    /// Print the settings of `serve`, all sources merged, secrets hidden
+    Config(Flags),
+    /// Make, list and revoke the API keys of a server
+    #[command(after_help = format!("Examples:\n  millstream keys create --name desk --scope read\n  \
+        millstream keys list\n\nA running server sees what is changed within seconds.\n{CODES}"))]
+    Keys(Keys),
     /// Run a simulated market live, then replay its recording and compare
     Demo(Demo),
 }
@@ -152,6 +164,52 @@ pub(crate) enum End {
     Close,
 }
 
+/// `millstream keys`.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+    /// A YAML file with the server's settings [environment: `MILLSTREAM_CONFIG`]
+    #[arg(long, global = true, value_name = "FILE.yaml")]
+    pub(crate) config: Option<PathBuf>,
+    /// The server's data folder [default: data/server]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Keys {
+    /// The settings that are given.
+    pub(crate) fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            ..Flags::default()
+        }
+    }
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key; its text is printed once
+    Create {
+        /// What you call it: who or what uses it
+        #[arg(long)]
+        name: String,
+        /// What it may; several times for several rights
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<Scope>,
+    },
+    /// List the keys, without their texts
+    List,
+    /// Revoke a key, for good
+    Revoke {
+        /// Its id
+        id: String,
+    },
+}
+
 /// `millstream indicators`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("Examples:\n  millstream indicators\n  millstream indicators rsi\n\n{CODES}"))]
@@ -188,12 +246,13 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `2024-01-02`, `2024-01-02T14:30:00Z`: nanoseconds.
-fn instant(text: &str) -> Result<i64, String> {
+pub(crate) fn instant(text: &str) -> Result<i64, String> {
     arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text)
         .map_err(|_| "write an instant such as 2024-01-02 or 2024-01-02T14:30:00Z".to_owned())
 }
 
-fn speed(text: &str) -> Result<Speed, String> {
+/// `max`, `realtime`, `10x`.
+pub(crate) fn speed(text: &str) -> Result<Speed, String> {
     let times = match text {
         "max" => return Ok(Speed::Max),
         "realtime" => Some(1.0),

@@ -1,12 +1,15 @@
 //! One file a command.
 
 mod check;
+mod config;
 mod demo;
 mod explain;
 mod indicators;
+mod keys;
 mod query;
 mod replay;
 mod run;
+mod serve;
 
 use std::time::Instant;
 
@@ -22,6 +25,9 @@ pub(crate) async fn run(command: Command, started: Instant) -> Result<(), Failur
         Command::Query(arguments) => Box::pin(query::query(&arguments)).await,
         Command::Replay(arguments) => Box::pin(replay::replay(&arguments)).await,
         Command::Indicators(arguments) => indicators::indicators(&arguments),
+        Command::Serve(flags) => Box::pin(serve::serve(&flags)).await,
+        Command::Config(flags) => config::config(&flags),
+        Command::Keys(arguments) => keys::keys(&arguments).await,
         Command::Demo(arguments) => Box::pin(demo::demo(&arguments, started)).await,
     }
 }

@@ -135,12 +135,18 @@ impl Folder {
     }
 
     fn known_owner(&self) -> Result<Option<Owner>> {
-        let file = self.path.join("log").join(NAME);
-        match fs::read_to_string(&file) {
-            Ok(job) => Ok(Some(Owner { job, shard: 0 })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unusable(&file, error)),
-        }
+        owner_in(&self.path)
+    }
+}
+
+/// Whose outputs and recordings those of a data folder are, open or not; `None` where its job has
+/// not begun.
+pub(crate) fn owner_in(folder: &Path) -> Result<Option<Owner>> {
+    let file = folder.join("log").join(NAME);
+    match fs::read_to_string(&file) {
+        Ok(job) => Ok(Some(Owner { job, shard: 0 })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&file, error)),
     }
 }
 

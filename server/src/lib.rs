@@ -3,21 +3,37 @@
 //! ```text
 //! cli (what was asked) ─▶ commands/* ─▶ script (text ─▶ graph) ─▶ bind (names ─▶ sources, sinks)
 //!                                    └▶ folder (log, lock)      ─▶ supervise (signals, progress)
+//!
+//! serve: store (SQLite) ─▶ jobs (supervisor) ─▶ live (hubs) ─▶ api (routes) ─▶ listen (HTTP, TLS)
 //! ```
 //! Standard output carries results alone; everything said about them goes to standard error.
 
+mod api;
+pub mod auth;
 mod bind;
 mod board;
 mod cli;
 mod commands;
+pub mod config;
+mod dashboard;
 mod exit;
 mod figures;
 mod folder;
+mod jobs;
+mod launch;
+mod listen;
+pub mod live;
 mod places;
 mod progress;
+mod query;
 mod recordings;
+mod replay;
+mod replays;
 mod report;
 mod script;
+pub mod serve;
+mod state;
+mod store;
 mod supervise;
 mod telemetry;
 mod terminal;
@@ -38,7 +54,9 @@ const IO_THREADS: usize = 2;
 pub fn run() -> ExitCode {
     let started = Instant::now();
     let cli = cli::Cli::parse();
-    telemetry::start();
+    if !matches!(cli.command, cli::Command::Serve(_)) {
+        telemetry::start();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
         .enable_all()

@@ -92,7 +92,7 @@ fn outside(path: &Path, first: i64, last: i64) -> Error {
         )
     };
     Error::invalid(format!(
-        "no row of '{}' is within --from and --to: its rows are from {} to {}",
+        "no row of '{}' is within 'from' and 'to': its rows are from {} to {}",
         path.display(),
         told(first),
         told(last)

@@ -1,6 +1,6 @@
 //! From a file with SQL to a graph, and every error in it as the reader wants to see it.
 
-mod mask;
+pub(crate) mod mask;
 mod options;
 
 use std::collections::BTreeSet;
@@ -17,6 +17,8 @@ use crate::places;
 
 /// Longest piece of a source line that is shown, in characters.
 const WIDTH: usize = 120;
+/// The remedy of a script without an `INSERT`.
+const INSERT: &str = "write INSERT INTO table SELECT …";
 
 /// A script as it was written.
 #[derive(Debug, Clone)]
@@ -60,24 +62,69 @@ pub(crate) struct Plan {
     pub(crate) explained: Vec<Graph>,
 }
 
+/// What is wrong with a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// At places of the text or of its options.
+    Errors(Vec<sql::Error>),
+    /// It inserts nothing.
+    Idle,
+    /// It only explains.
+    OnlyExplains,
+}
+
+impl Fault {
+    /// The errors, for readers that were not given a file.
+    pub(crate) fn errors(self) -> Vec<sql::Error> {
+        let error = sql::Error::of_whole;
+        match self {
+            Self::Errors(errors) => errors,
+            Self::Idle => vec![error("the text inserts nothing").hint(INSERT)],
+            Self::OnlyExplains => {
+                let error = error("the text only explains and inserts nothing");
+                vec![error.hint("write INSERT INTO without EXPLAIN before it")]
+            }
+        }
+    }
+}
+
 /// The plan of a script that is to be run: it must insert something.
 pub(crate) fn plan_to_run(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> {
-    let plan = plan(text, overrides)?;
-    if plan.graph.targets.is_empty() {
-        return Err(Failure::usage(&format!(
-            "'{}' only explains and inserts nothing: `millstream explain` tells its steps, INSERT \
-             INTO without EXPLAIN before it is run",
-            text.file
-        )));
+    compile_to_run(&text.sql, overrides).map_err(|fault| told(text, fault))
+}
+
+/// The graphs of a script, or everything that is wrong with it.
+pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> {
+    compile(&text.sql, overrides).map_err(|fault| told(text, fault))
+}
+
+/// What is wrong with a file, as the command line tells it.
+fn told(text: &Text, fault: Fault) -> Failure {
+    let file = &text.file;
+    match fault {
+        Fault::Errors(errors) => Failure::script(render(text, errors)),
+        Fault::Idle => Failure::usage(&format!("'{file}' inserts nothing: {INSERT}")),
+        Fault::OnlyExplains => Failure::usage(&format!(
+            "'{file}' only explains and inserts nothing: `millstream explain` tells its steps, \
+             INSERT INTO without EXPLAIN before it is run"
+        )),
     }
-    Ok(plan)
+}
+
+/// [`compile`], of a text that is to be run: it must insert something.
+pub(crate) fn compile_to_run(sql: &str, overrides: &Overrides) -> Result<Plan, Fault> {
+    let plan = compile(sql, overrides)?;
+    match plan.graph.targets.is_empty() {
+        true => Err(Fault::OnlyExplains),
+        false => Ok(plan),
+    }
 }
 
 /// The graph of all `INSERT`s and that of every `EXPLAIN INSERT`, or all errors that are
 /// independent of each other: those of the text, of the queries, of the connectors' options, and
 /// of tables that share files.
-pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> {
-    let (script, mut errors) = Script::read(&text.sql, overrides);
+pub(crate) fn compile(sql: &str, overrides: &Overrides) -> Result<Plan, Fault> {
+    let (script, mut errors) = Script::read(sql, overrides);
     let explained = script.explained.iter().map(std::slice::from_ref);
     let (mut graphs, mut wrong) = (vec![], vec![]);
     for inserts in std::iter::once(script.inserts.as_slice()).chain(explained) {
@@ -95,21 +142,19 @@ pub(crate) fn plan(text: &Text, overrides: &Overrides) -> Result<Plan, Failure> 
             .flat_map(|graph| places::shared(tables, graph))
             .collect();
     }
-    let nothing = format!("'{}' inserts nothing", text.file);
-    let hint = "write INSERT INTO table SELECT …";
     if !errors.is_empty() {
         // A statement that could not be read may be an INSERT.
         let idle = script.inserts.is_empty() && script.explained.is_empty();
         if idle && !script.catalog.incomplete {
-            errors.push(sql::Error::of_whole(nothing).hint(hint));
+            errors.push(sql::Error::of_whole("the script inserts nothing").hint(INSERT));
         }
-        return Err(Failure::script(render(text, errors)));
+        return Err(Fault::Errors(errors));
     }
     let mut graphs = graphs.into_iter();
     let graph = graphs.next().unwrap_or_default();
     let explained: Vec<Graph> = graphs.collect();
     if graph.targets.is_empty() && explained.is_empty() {
-        return Err(Failure::usage(&format!("{nothing}: {hint}")));
+        return Err(Fault::Idle);
     }
     Ok(Plan {
         script,

@@ -15,13 +15,14 @@ use crate::terminal;
 const NONE: Epoch = Epoch(0);
 
 /// Ctrl-C and SIGTERM.
-struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self> {
+    /// Signals from here on are received.
+    pub(crate) fn new() -> Result<Self> {
         let failed = |error| Error::internal("signals cannot be received").caused_by(error);
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
@@ -29,7 +30,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// The next of them.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

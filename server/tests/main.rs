@@ -2,13 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
+mod api;
+mod browser;
 mod check;
 mod cli;
 mod floors;
 mod kafka;
+mod live;
 mod logs;
 mod pipes;
 mod recovery;
 mod replay;
 mod scripts;
+mod serve;
 mod support;

@@ -3,6 +3,8 @@
 //! `FROM 'bars.parquet'` reads a file, a folder or a glob; system tables are folders of Parquet
 //! given by name.
 
+mod closed;
+mod explain;
 mod files;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,12 +14,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::common::{DataFusionError, SchemaError, TableReference};
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::options::{
     CsvReadOptions, JsonReadOptions, ParquetReadOptions, ReadOptions,
 };
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
@@ -27,7 +30,6 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArg, FunctionArgExpr, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
-use engine::ErrorKind;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
@@ -38,11 +40,17 @@ use crate::script;
 use crate::session;
 use crate::statement::{self, StatementKind};
 
+pub use closed::tables;
+use explain::explain;
+pub use explain::is_exhausted;
+
 /// A place for batch queries: files by path, and tables by name.
 pub struct Batch {
     context: SessionContext,
     folders: BTreeMap<String, PathBuf>,
     known: Vec<String>,
+    /// Whether files are out of reach.
+    closed: bool,
     verify: Verify,
 }
 
@@ -101,9 +109,15 @@ impl Batch {
     /// spilled to the temporary folder or fail. An error of `verify` is one of the query, with its
     /// kind.
     pub fn new(memory_bytes: usize, verify: Verify) -> Result<Self> {
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_limit(memory_bytes, 1.0)
-            .build_arc();
+        Self::build(
+            RuntimeEnvBuilder::new().with_memory_limit(memory_bytes, 1.0),
+            false,
+            verify,
+        )
+    }
+
+    fn build(runtime: RuntimeEnvBuilder, closed: bool, verify: Verify) -> Result<Self> {
+        let runtime = runtime.build_arc();
         let mut config = session::config();
         let execution = &mut config.options_mut().execution;
         execution.listing_table_ignore_subdirectory = false;
@@ -115,6 +129,7 @@ impl Batch {
             context,
             folders: BTreeMap::new(),
             known: vec![],
+            closed,
             verify,
         })
     }
@@ -145,25 +160,7 @@ impl Batch {
 
     /// Runs one query.
     pub async fn query(&self, text: &str) -> Result<Rows> {
-        let mut statements = statement::parse(text).map_err(|errors| {
-            // Their remedies are for scripts.
-            let first = errors.first().filter(|_| statement::is_no_query(text));
-            match first.cloned() {
-                Some(error) => vec![error.hint("write SELECT …: a query only reads")],
-                None => errors,
-            }
-        })?;
-        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
-            let error = Error::invalid("the text is not one query", Span::empty());
-            return Err(vec![error.hint("write one SELECT")]);
-        };
-        let span = statement.span;
-        let StatementKind::Query(mut query) = statement.kind else {
-            let error = Error::invalid("this is not a query", span);
-            return Err(vec![
-                error.hint("write SELECT …; scripts are for `millstream run`"),
-            ]);
-        };
+        let (mut query, span) = parse(text)?;
         self.register(&query, text).await?;
         let _ = query.visit(&mut Visible);
         let state = self.context.state();
@@ -179,6 +176,11 @@ impl Batch {
             .statement_to_plan(statement)
             .await
             .map_err(failed)?;
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        read_only.verify_plan(&plan).map_err(failed)?;
         let frame = self
             .context
             .execute_logical_plan(plan)
@@ -212,12 +214,13 @@ impl Batch {
                 self.folders.get(&name).cloned()
             };
             let done = match path {
+                Some(_) if quoted && self.closed => Err(self.no_files(ident.span)),
                 Some(path) => self.register_path(&name, &path).await,
                 None if self.known.contains(&name) => Ok(()),
                 None => {
                     let known = self.known.iter().map(String::as_str);
                     let error = Error::unknown("table", &name, ident.span, known);
-                    let hint = error.hint.is_none();
+                    let hint = error.hint.is_none() && !self.closed;
                     Err(if hint {
                         error.hint("write a file: FROM 'bars.parquet'")
                     } else {
@@ -302,6 +305,30 @@ impl Batch {
     }
 }
 
+/// The one query of a text, and where it stands.
+fn parse(text: &str) -> Result<(Box<ast::Query>, Span)> {
+    let mut statements = statement::parse(text).map_err(|errors| {
+        // Their remedies are for scripts.
+        let first = errors.first().filter(|_| statement::is_no_query(text));
+        match first.cloned() {
+            Some(error) => vec![error.hint("write SELECT …: a query only reads")],
+            None => errors,
+        }
+    })?;
+    let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
+        let error = Error::invalid("the text is not one query", Span::empty());
+        return Err(vec![error.hint("write one SELECT")]);
+    };
+    let span = statement.span;
+    let StatementKind::Query(query) = statement.kind else {
+        let error = Error::invalid("this is not a query", span);
+        return Err(vec![
+            error.hint("write SELECT …; scripts are for `millstream run`"),
+        ]);
+    };
+    Ok((query, span))
+}
+
 /// Writes `TUMBLE(t, …)` as `TUMBLE((SELECT * FROM t), …)`: DataFusion looks tables up by the
 /// FROM clauses that it sees before it plans.
 struct Visible;
@@ -322,44 +349,6 @@ impl VisitorMut for Visible {
             *first = ast::Expr::Subquery(whole);
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// DataFusion's error in our form, with its place where it tells one.
-fn explain(error: &DataFusionError, span: Span) -> Error {
-    let root = error.find_root();
-    let place = error.diagnostic().and_then(|diagnostic| diagnostic.span);
-    let span = place.map_or(span, |place| check::tokenizer_span(&place));
-    if let DataFusionError::SchemaError(schema, _) = root
-        && let SchemaError::FieldNotFound {
-            field,
-            valid_fields,
-        } = schema.as_ref()
-    {
-        let place = field
-            .spans()
-            .first()
-            .map_or(span, |place| check::tokenizer_span(&place));
-        let known = valid_fields.iter().map(|column| column.name.as_str());
-        return Error::unknown("column", &field.name, place, known);
-    }
-    let kind = match root {
-        DataFusionError::ResourcesExhausted(_)
-        | DataFusionError::IoError(_)
-        | DataFusionError::ObjectStore(_) => ErrorKind::Unavailable,
-        DataFusionError::Internal(_) => ErrorKind::Internal,
-        _ => ErrorKind::Invalid,
-    };
-    let text = root.strip_backtrace();
-    let class =
-        |class: &&str| class.to_lowercase().contains("error") || class.contains("not implem");
-    let message = match text.split_once(": ") {
-        Some((first, rest)) if class(&first) => rest,
-        _ => text.as_str(),
-    };
-    Error {
-        kind,
-        ..Error::invalid(message.trim_end_matches('.'), span)
     }
 }
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Span;
-use engine::StreamSpec;
 use engine::graph::Timing;
 use engine::stream::{ARRIVED_AT, LATE, MetadataColumn, SPLIT};
 use engine::time::TIMESTAMP;
+use engine::{Emit, StreamSpec};
 
 use crate::error::{Error, Result};
 use crate::statement::{ColumnDefinition, ColumnKind, CreateTable, WatermarkDefinition};
@@ -52,6 +52,8 @@ pub struct Table {
     pub timing: Timing,
     /// The `archive` option.
     pub archive: Option<String>,
+    /// The `emit` option: when the live stream of a table that is written shows its rows.
+    pub emit: Emit,
     /// Where the table and its options are declared.
     pub places: Places,
     /// Whether its columns are well: if not, their names are known, and not all of their types.
@@ -245,6 +247,7 @@ impl Catalog {
             key: options.key,
         };
         let (timing, archive) = (options.timing, options.archive);
+        let emit = options.emit.unwrap_or(Emit::Now);
         self.tables.insert(
             name,
             Table {
@@ -253,6 +256,7 @@ impl Catalog {
                 watermark,
                 timing,
                 archive,
+                emit,
                 places,
                 sound,
             },

@@ -7,6 +7,12 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 /// Result of this crate: a script is checked whole, so there may be several errors.
 pub type Result<T, E = Vec<Error>> = std::result::Result<T, E>;
 
+/// The place of what stands in no text.
+#[must_use]
+pub fn nowhere() -> Span {
+    Span::empty()
+}
+
 /// What is wrong with a script, at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {

@@ -23,6 +23,7 @@ pub mod catalog;
 mod check;
 pub mod compile;
 pub mod error;
+pub mod filter;
 pub mod functions;
 pub mod script;
 pub mod session;
@@ -30,4 +31,5 @@ pub mod statement;
 
 pub use compile::compile;
 pub use error::{Error, Result};
+pub use filter::Filter;
 pub use script::Script;

@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
 }
 
 /// The expression with its casts, folded.
-fn coerce(expr: Expr, schema: &DFSchema) -> PlanResult<Expr> {
+pub(crate) fn coerce(expr: Expr, schema: &DFSchema) -> PlanResult<Expr> {
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone()));
     let simplifier = ExprSimplifier::new(context.build());
     simplifier

@@ -174,6 +174,18 @@ pub fn read(text: &str) -> (Vec<Statement>, Vec<Error>) {
     (statements, errors)
 }
 
+/// The one expression that a text is.
+pub(crate) fn expression(text: &str) -> Result<ast::Expr, Error> {
+    let (tokens, broken) = cursor::tokens(text);
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    let mut cursor = Cursor::new(tokens, text);
+    let expression = cursor.expression()?;
+    cursor.finish()?;
+    Ok(expression)
+}
+
 /// One statement, or none where the tokens only open or close a statement set.
 fn statement(
     tokens: &[TokenWithSpan],

@@ -57,9 +57,9 @@ const HOP: (&str, &str) = (
 );
 
 /// Key, seconds since the row before, price, volume.
-type Row = (Option<u8>, u8, Option<f64>, i64);
+pub(crate) type Row = (Option<u8>, u8, Option<f64>, i64);
 
-fn table(rows: &[Row], least_step: i64) -> RecordBatch {
+pub(crate) fn table(rows: &[Row], least_step: i64) -> RecordBatch {
     let mut now = START;
     let times = rows.iter().map(|(_, step, ..)| {
         now += (i64::from(*step) + least_step) * 1_000_000_000;
@@ -154,7 +154,7 @@ fn check(query: (&str, &str), table: &RecordBatch, chunk: usize) -> Result<(), T
     Ok(())
 }
 
-fn any_rows() -> impl Strategy<Value = Vec<Row>> {
+pub(crate) fn any_rows() -> impl Strategy<Value = Vec<Row>> {
     let price =
         prop_oneof![1 => Just(None), 9 => (1..2_000_i32).prop_map(|p| Some(f64::from(p) / 8.0))];
     prop::collection::vec(

@@ -4,4 +4,5 @@
 
 mod batch_equals_stream;
 mod examples;
+mod forming;
 mod slt;

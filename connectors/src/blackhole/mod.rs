@@ -12,7 +12,7 @@ use crate::{Connector, Owner, options};
 #[serde(rename_all = "kebab-case")]
 pub struct BlackholeOptions {
     /// `now` (default) takes rows as they come, `after-commit` once their epoch is committed.
-    #[serde(default)]
+    #[serde(default, rename = "sink.emit")]
     pub emit: When,
 }
 

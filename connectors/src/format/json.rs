@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod number;
 mod object;
+pub mod objects;
 mod scan;
 mod time;
 

@@ -1,16 +1,24 @@
-//! HTTP: a URL that is asked again and again, whose answers hold rows.
+//! HTTP: a URL that is asked again and again, whose answers hold rows; or rows that are posted to
+//! Millstream.
 
+pub mod push;
 mod request;
+mod rows;
 mod source;
 
 use engine::{Result, StreamSpec};
 use serde::Deserialize;
 
+pub use rows::Form;
+
 use crate::Connector;
 use crate::collect::Numbered;
 use crate::options::{self, Duration, Properties, Size, Text};
 
-/// Options of `'connector' = 'http'`.
+/// The name in `'connector' = '…'`.
+const NAME: &str = "http";
+
+/// Options of `'connector' = 'http'` that asks.
 ///
 /// ```sql
 /// CREATE TABLE quotes (symbol STRING, price DOUBLE) WITH (
@@ -48,7 +56,7 @@ pub struct Options {
     /// Largest answer, after decompression; default `'64 MB'`.
     #[serde(rename = "body.limit")]
     pub body_limit: Option<Size>,
-    /// `poll`; `push` (rows posted to Millstream) is not available yet.
+    /// `poll`, or `push` for a table whose rows are posted to Millstream: see [`push`].
     pub mode: Option<String>,
 }
 
@@ -58,10 +66,14 @@ pub struct Http;
 
 impl Connector for Http {
     fn name(&self) -> &'static str {
-        "http"
+        NAME
     }
 
     fn source(&self, stream: &StreamSpec) -> Result<Box<dyn engine::Source>> {
+        if push::is_pushed(stream) {
+            // Nobody pushes into it: to be read it is opened by both its ends.
+            return Ok(push::open(stream)?.1);
+        }
         let options = options::parse_transport(stream)?;
         Ok(Box::new(Numbered::new(source::Source::new(
             stream, options,

@@ -26,14 +26,7 @@ impl Source {
     pub(super) fn new(stream: &StreamSpec, options: Options) -> Result<Self> {
         match options.mode.as_deref() {
             None | Some("poll") => {}
-            Some("push") => {
-                return Err(invalid(
-                    stream,
-                    "mode",
-                    "is 'push', which is not available yet",
-                ));
-            }
-            Some(_) => return Err(invalid(stream, "mode", "must be 'poll'")),
+            Some(_) => return Err(invalid(stream, "mode", "must be 'poll' or 'push'")),
         }
         if options.interval.is_some_and(|interval| interval.is_zero()) {
             return Err(invalid(stream, "interval", "must be longer than nothing"));

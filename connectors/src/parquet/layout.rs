@@ -33,6 +33,15 @@ pub(super) struct Finished {
     pub(super) temporary: PathBuf,
 }
 
+/// A published file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seen {
+    /// The last epoch in it.
+    pub(super) last: Epoch,
+    /// Below the root.
+    pub(super) path: PathBuf,
+}
+
 impl Layout {
     pub(super) fn new(root: PathBuf, owner: &Owner) -> Self {
         Self {
@@ -106,6 +115,31 @@ impl Layout {
             }
         }
         Ok(published)
+    }
+
+    /// The owner's files that have their names, in the order of their epochs.
+    pub(super) fn files(&self) -> Result<Vec<Seen>> {
+        let entries = list(&self.root)?;
+        let folders = entries.iter().filter(|name| name.starts_with("date="));
+        let mut files = vec![];
+        for folder in std::iter::once("").chain(folders.map(String::as_str)) {
+            for name in list(&self.root.join(folder))? {
+                if let Some((_, last)) = self.epochs(&name, ".parquet") {
+                    let path = Path::new(folder).join(name);
+                    files.push(Seen { last, path });
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The last epochs of the rolls whose files are getting their names.
+    pub(super) fn under_way(&self) -> Result<Vec<Epoch>> {
+        let entries = list(&self.root)?;
+        let manifests = entries.iter().filter_map(|name| self.manifest(name));
+        let epochs = manifests.filter_map(|name| self.epochs(name, ""));
+        Ok(epochs.map(|(_, last)| last).collect())
     }
 
     /// Whether it is the temporary name of a file or a manifest of this owner.

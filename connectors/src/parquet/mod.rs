@@ -6,6 +6,7 @@ mod days;
 mod files;
 mod layout;
 mod projection;
+mod published;
 pub mod read;
 pub mod recorder;
 mod roll;
@@ -23,6 +24,7 @@ use crate::options::{self, Duration, Size};
 use crate::{Connector, Owner};
 
 pub use files::{is_pattern, plain_root};
+pub use published::{Published, published};
 pub use sink::ParquetSink;
 pub use source::ParquetSource;
 

@@ -23,6 +23,12 @@ pub fn folder(path: &Path, table: &str) -> PathBuf {
     path.join(file_name(table))
 }
 
+/// The folder with the recording of one job's log, all of its shards.
+#[must_use]
+pub fn of_job(path: &Path, table: &str, owner: &Owner) -> PathBuf {
+    folder(path, table).join(format!("job={}", file_name(&owner.job)))
+}
+
 /// A sink for the rows of a recording (see [`engine::intake::recording`]), in the order of
 /// `_arrived_at`, whose day (UTC) is the folder. It rolls and publishes as the connector
 /// `parquet` does by default.
@@ -37,9 +43,7 @@ pub fn recorder(
             "the recording of table '{table}' has no column '{ARRIVED_AT}'"
         ))
     })?;
-    let job = file_name(&owner.job);
-    let root = folder(path, table).join(format!("job={job}"));
-    let root = root.join(format!("shard={}", owner.shard));
+    let root = of_job(path, table, owner).join(format!("shard={}", owner.shard));
     let setup = Setup {
         layout: Layout::new(root, owner),
         date: Some(date),

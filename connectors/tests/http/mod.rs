@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod push;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -292,7 +294,7 @@ fn wrong_options_are_refused() {
     );
     let refused =
         |key: &str, value: &str| support::refusal(open(&with(base.clone(), key, value))).chain();
-    assert!(refused("mode", "push").contains("not available yet"));
+    assert!(refused("mode", "pull").contains("must be 'poll' or 'push'"));
     assert!(refused("url", "ftp://example.com/").contains("must begin with"));
     assert!(refused("url", "nowhere").contains("is not a URL"));
     assert!(refused("interval", "0 s").contains("longer than nothing"));

@@ -63,14 +63,14 @@ fn options_are_checked_without_a_broker() {
     let missing = support::table("kafka", &[("topic", "t"), ("format", "json")]);
     assert!(
         support::refusal(open(&missing))
-            .to_string()
+            .chain()
             .contains("properties.bootstrap.servers")
     );
     let mut keyed = base;
     keyed.key = vec!["simbol".to_owned()];
     assert!(
         support::refusal(open_sink(&keyed))
-            .to_string()
+            .chain()
             .contains("did you mean 'symbol'?")
     );
 }

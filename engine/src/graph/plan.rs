@@ -127,6 +127,8 @@ fn target(f: &mut fmt::Formatter<'_>, graph: &Graph, target: &Target) -> fmt::Re
         stream,
         from,
         columns,
+        // When rows are shown says nothing of the state.
+        shown: _,
     } = target;
     let (name, from) = (&stream.name, port(graph, *from));
     writeln!(f, "sink {name} ({}) of {from}", stream.connector)?;

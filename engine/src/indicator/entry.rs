@@ -118,6 +118,26 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The name that SQL knows it by.
+    #[must_use]
+    pub fn function(&self) -> String {
+        if self.bare {
+            self.name.to_owned()
+        } else {
+            format!("ta_{}", self.name)
+        }
+    }
+
+    /// A call with the defaults as parameters: `rsi(close, 14)`.
+    #[must_use]
+    pub fn call(&self) -> String {
+        let inputs = self.inputs.iter().map(ToString::to_string);
+        let parameters = self.parameters.iter();
+        let parameters = parameters.map(|parameter| parameter.default.to_string());
+        let arguments: Vec<String> = inputs.chain(parameters).collect();
+        format!("{}({})", self.function(), arguments.join(", "))
+    }
+
     /// The full list of parameters, defaults filled in; an error names the indicator, the
     /// parameter and its range.
     pub fn parameters(&self, given: &[f64]) -> Result<Vec<f64>> {

@@ -20,7 +20,7 @@ const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
 const PUBLISHED: [u8; 8] = *b"MSPUBLSH";
 const RECORD_VERSION: u32 = 2;
-const SNAPSHOT_VERSION: u32 = 3;
+const SNAPSHOT_VERSION: u32 = 4;
 const PUBLISHED_VERSION: u32 = 1;
 
 /// An epoch: what arrived, and what left for the sinks.
@@ -157,23 +157,23 @@ struct SnapshotHead {
     shard: Vec<u8>,
     /// Per step: version, and how many tables.
     steps: Vec<(u32, usize)>,
+    /// The same per target, of its tap; `None` where it had none.
+    taps: Vec<Option<(u32, usize)>>,
 }
 
 impl StoredSnapshot {
     /// The bytes.
     pub fn encode(&self) -> Result<PutPayload> {
-        let steps = self
-            .shard
-            .steps
-            .iter()
-            .map(|step| (step.version, step.tables.len()));
+        let sizes = |part: &Snapshot| (part.version, part.tables.len());
         let head = SnapshotHead {
             epoch: self.epoch,
             shard: self.shard.head.clone(),
-            steps: steps.collect(),
+            steps: self.shard.steps.iter().map(sizes).collect(),
+            taps: (self.shard.taps.iter().map(|tap| tap.as_ref().map(sizes))).collect(),
         };
         let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head, Chunks::default())?;
-        for table in self.shard.steps.iter().flat_map(|step| &step.tables) {
+        let parts = (self.shard.steps.iter()).chain(self.shard.taps.iter().flatten());
+        for table in parts.flat_map(|part| &part.tables) {
             writer.batches(std::slice::from_ref(table))?;
         }
         Ok(writer.finish().into_iter().collect())
@@ -182,22 +182,23 @@ impl StoredSnapshot {
     /// The snapshot; `Corrupt` where the bytes are not one.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let (head, mut reader) = Reader::open::<SnapshotHead>(bytes, SNAPSHOT, SNAPSHOT_VERSION)?;
-        let mut steps = vec![];
-        for (version, tables) in head.steps {
-            let mut step = Snapshot {
-                version,
-                tables: vec![],
-            };
-            for _ in 0..tables {
-                step.tables.extend(reader.batches()?);
+        let mut part = |(version, count): (u32, usize)| {
+            let mut tables = vec![];
+            for _ in 0..count {
+                tables.extend(reader.batches()?);
             }
-            steps.push(step);
-        }
+            Ok(Snapshot { version, tables })
+        };
+        let steps = head.steps.into_iter().map(&mut part);
+        let steps = steps.collect::<Result<_>>()?;
+        let taps = head.taps.into_iter().map(|tap| tap.map(&mut part));
+        let taps = taps.map(Option::transpose).collect::<Result<_>>()?;
         Ok(Self {
             epoch: head.epoch,
             shard: ShardSnapshot {
                 head: head.shard,
                 steps,
+                taps,
             },
         })
     }

@@ -133,20 +133,16 @@ fn a_record_is_written_in_the_chunks_of_the_one_before() {
     let expected = first.concat();
     let places =
         |chunks: &[Bytes]| -> Vec<_> { chunks.iter().map(|chunk| chunk.as_ptr()).collect() };
-    let before = places(&first);
+    // The first grows with its head, and what was freed may come back by chance.
+    let before = places(&first[1..]);
     let held = first[1].clone();
     let mut spare = Chunks::of(first);
     let second = record.encode(&mut spare).unwrap();
     assert_eq!(second.concat(), expected);
-    let again = places(&second)
-        .iter()
-        .filter(|place| before.contains(place))
-        .count();
-    // All but the first, which grows with its head, and the one that somebody still held.
-    assert!(
-        before.len() > 2 && again == before.len() - 2,
-        "{again} of {}",
-        before.len()
-    );
+    let again = places(&second[1..]);
+    let again = again.iter().filter(|place| before.contains(place)).count();
+    // All but the one that somebody still held.
+    let count = before.len();
+    assert!(count > 1 && again == count - 1, "{again} of {count}");
     assert!(!places(&second).contains(&held.as_ptr()));
 }

@@ -152,6 +152,14 @@ impl Operator for State {
         Ok(())
     }
 
+    fn forming(&mut self, out: &mut Output) -> Result<()> {
+        for ((end, start), window) in &mut self.open {
+            let copy = window.copy(&self.spec.aggregates)?;
+            out.emit(copy.close(&self.schema, &self.keys, *start, *end)?);
+        }
+        Ok(())
+    }
+
     fn snapshot(&mut self) -> Result<Snapshot> {
         let mut tables = vec![self.keys.snapshot()?];
         for ((end, start), window) in &mut self.open {

@@ -34,6 +34,10 @@ impl OperatorSpec for Filter {
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Stateless(self.clone())))
     }
+
+    fn is_stateless(&self) -> bool {
+        true
+    }
 }
 
 impl Filter {

@@ -51,6 +51,10 @@ impl OperatorSpec for Project {
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Stateless(self.clone())))
     }
+
+    fn is_stateless(&self) -> bool {
+        true
+    }
 }
 
 impl Project {

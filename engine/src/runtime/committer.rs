@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::committed::Committed;
 use super::patience::{Patience, patiently};
 use super::sink_loop::{Publication, Published};
 use super::status::SharedStatus;
@@ -12,6 +13,7 @@ use crate::commit::CommitPoint;
 use crate::error::Result;
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
+use crate::tap::Taps;
 
 /// An epoch that the shard has ended.
 #[derive(Debug)]
@@ -82,9 +84,11 @@ pub(super) struct Committer {
     pub(super) published: Published,
     pub(super) status: SharedStatus,
     pub(super) patience: Patience,
+    pub(super) committed: watch::Sender<Committed>,
     pub(super) snapshots: watch::Sender<Option<Arc<StoredSnapshot>>>,
     /// The tables whose sources cannot be asked again.
     pub(super) once: Vec<String>,
+    pub(super) taps: Taps,
 }
 
 impl Committer {
@@ -107,6 +111,9 @@ impl Committer {
                 return Ok(());
             }
             self.status.lock().committed = record.epoch;
+            self.taps.committed(record.epoch);
+            self.committed
+                .send_modify(|committed| committed.add(&record));
             self.outputs.publish(&record, &nothing).await;
             if let Some(snapshot) = commit.snapshot {
                 self.snapshots.send_replace(Some(Arc::new(snapshot)));

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tracing::Instrument as _;
 
 use super::backlog::Backlog;
+use super::committed::Committed;
 use super::running::Running;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
@@ -15,6 +17,7 @@ use crate::graph::Graph;
 use crate::log::Log;
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::tap::Taps;
 
 /// What runs, and how often it commits.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub struct Bindings {
     pub dead: Vec<Box<dyn Sink>>,
     /// By table: its recording, if it has one.
     pub recorders: Vec<Option<Box<dyn Sink>>>,
+    /// By target: who looks at its rows as they leave the graph.
+    pub taps: Taps,
 }
 
 impl std::fmt::Debug for Bindings {
@@ -54,6 +59,7 @@ impl std::fmt::Debug for Bindings {
 pub struct Job {
     status: SharedStatus,
     stopper: Stopper,
+    committed: watch::Receiver<Committed>,
     outcome: oneshot::Receiver<Result<()>>,
 }
 
@@ -63,12 +69,14 @@ impl Job {
     #[must_use]
     pub fn start(spec: JobSpec, bindings: Bindings, log: Log, clock: Arc<dyn Clock>) -> Self {
         let status = SharedStatus::new(first_status(&spec.graph));
-        Self::spawn(status.clone(), |stop| {
+        let (committed, receiver) = watch::channel(Committed::default());
+        Self::spawn(status.clone(), receiver, |stop| {
             Running {
                 spec,
                 log,
                 clock,
                 status,
+                committed,
                 stop,
             }
             .run(bindings)
@@ -80,23 +88,30 @@ impl Job {
         clippy::disallowed_methods,
         reason = "the runtime is where tasks are started"
     )]
-    pub(super) fn spawn<F>(status: SharedStatus, run: impl FnOnce(Stop) -> F) -> Self
+    pub(super) fn spawn<F>(
+        status: SharedStatus,
+        committed: watch::Receiver<Committed>,
+        run: impl FnOnce(Stop) -> F,
+    ) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let (stopper, stop) = Stop::channel();
         let (done, outcome) = oneshot::channel();
         let (running, shared) = (run(stop), status.clone());
-        tokio::spawn(async move {
+        let carried = async move {
             let outcome = running.await;
             if outcome.is_err() {
                 shared.lock().state = State::Failed;
             }
             let _ = done.send(outcome);
-        });
+        };
+        // Lines that it logs are those of the job that the caller is about.
+        tokio::spawn(carried.in_current_span());
         Self {
             status,
             stopper,
+            committed,
             outcome,
         }
     }
@@ -105,6 +120,19 @@ impl Job {
     #[must_use]
     pub fn status(&self) -> Status {
         self.status.read()
+    }
+
+    /// Who sees the figures beside the one that waits for the job.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer(self.status.clone())
+    }
+
+    /// What is committed, as it grows; it ends with the job. A replay commits nothing: its watch
+    /// has ended from the beginning.
+    #[must_use]
+    pub fn committed(&self) -> watch::Receiver<Committed> {
+        self.committed.clone()
     }
 
     /// Asks the job to stop after a last commit and a snapshot; `wait` tells when it has. What
@@ -118,6 +146,18 @@ impl Job {
     pub async fn wait(&mut self) -> Result<()> {
         let gone = |_| Error::internal("the job's task is gone");
         (&mut self.outcome).await.map_err(gone)?
+    }
+}
+
+/// Sees the figures of a job, also after its end; it neither keeps the job nor stops it.
+#[derive(Debug, Clone)]
+pub struct Observer(SharedStatus);
+
+impl Observer {
+    /// The figures as they are now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.0.read()
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::backlog::Backlog;
 use super::patience::{Patience, patiently};
+use super::running::Inputs;
 use super::shard::Shard;
 use super::source_loop::SourceLoop;
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::log::record::{Record, StoredSnapshot};
 use crate::log::{Contents, Log};
 use crate::sink::Epoch;
 use crate::source::Position;
+use crate::tap::Taps;
 use again::Again;
 
 /// A shard as it was after the last commit.
@@ -53,19 +55,25 @@ pub(super) fn stopped() -> Error {
     Error::unavailable("the job was stopped while it recovered")
 }
 
-/// Brings a shard to where it was after the last committed epoch. `kept` tells the tables whose
-/// arrivals the log holds; the sources of the others are asked again and must still have them.
+/// Brings a shard to where it was after the last committed epoch, and the taps with it. The sources
+/// of the tables whose arrivals the log does not hold are asked again and must still have them.
 pub(super) async fn recover(
     past: &mut Past<'_>,
     committed: Epoch,
     mut shard: Shard,
-    sources: &mut [SourceLoop],
-    kept: &[bool],
+    inputs: &mut Inputs,
 ) -> Result<Recovered> {
+    let Inputs {
+        sources,
+        kept,
+        taps,
+        ..
+    } = inputs;
     let contents = past.contents().await?;
     let (mut from, mut finished, mut published) = (Epoch(0), false, vec![]);
     if let Some(epoch) = contents.snapshots.last() {
-        let snapshot = past.snapshot(*epoch).await?;
+        let mut snapshot = past.snapshot(*epoch).await?;
+        taps.restore(*epoch, std::mem::take(&mut snapshot.shard.taps))?;
         shard.restore(snapshot.shard)?;
         from = *epoch;
         if contents.records.contains(epoch) {
@@ -92,7 +100,7 @@ pub(super) async fn recover(
             Some(record) => record,
             None => past.read(epoch).await?,
         };
-        repeat(&mut shard, &record, &mut readers, kept).await?;
+        repeat(&mut shard, &record, &mut readers, kept, taps).await?;
     }
     let at_end = patiently!(past.patience, past.log.published()).ok_or_else(stopped)?;
     note_end(&mut published, &at_end, committed);
@@ -187,12 +195,13 @@ fn check_complete(contents: &Contents, from: Epoch, committed: Epoch) -> Result<
     Ok(())
 }
 
-/// Runs an epoch again; its output is dropped.
+/// Runs an epoch again; its output is for the taps alone.
 async fn repeat(
     shard: &mut Shard,
     record: &Record,
     sources: &mut [Again<'_>],
     kept: &[bool],
+    taps: &Taps,
 ) -> Result<()> {
     let mut held: BTreeMap<usize, VecDeque<Records>> = BTreeMap::new();
     for (table, batches) in &record.kept {
@@ -229,7 +238,13 @@ async fn repeat(
                 shard.arrive(other.clone().repeat(None)?)?;
             }
         }
-        shard.take_emitted();
+        let emitted = shard.take_emitted();
+        for (target, batches) in emitted.targets.into_iter().enumerate() {
+            let Some(tap) = taps.of(target) else { continue };
+            for leaving in batches {
+                tap.rows(record.epoch, &leaving.rows);
+            }
+        }
     }
     Ok(())
 }

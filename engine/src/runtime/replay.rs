@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::committed::Committed;
 use super::job::{Job, first_status};
 use super::patience::Patience;
 use super::shard::Shard;
@@ -62,7 +63,8 @@ impl Replay {
     #[must_use]
     pub fn start(self) -> Job {
         let status = SharedStatus::new(first_status(&self.graph));
-        Job::spawn(status.clone(), |stop| self.run(status, stop))
+        let (_, committed) = watch::channel(Committed::default());
+        Job::spawn(status.clone(), committed, |stop| self.run(status, stop))
     }
 
     #[expect(

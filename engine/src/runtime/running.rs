@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
+use super::committed::Committed;
 use super::committer::{Committer, OutputNumbers, Outputs};
 use super::job::{Bindings, JobSpec};
 use super::patience::{Patience, patiently};
@@ -26,6 +28,7 @@ use crate::intake::recording;
 use crate::log::Log;
 use crate::sink::{Emit, Epoch, Sink};
 use crate::source::Position;
+use crate::tap::Taps;
 
 /// Polls waiting for the shard at most, over all sources.
 const EVENTS: usize = 8;
@@ -53,16 +56,18 @@ pub(super) struct Running {
     pub(super) log: Log,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: SharedStatus,
+    pub(super) committed: watch::Sender<Committed>,
     pub(super) stop: Stop,
 }
 
-/// What is known of the tables that are read.
-struct Inputs {
-    sources: Vec<SourceLoop>,
+/// What is known of the tables that are read, and who looks at those that are written.
+pub(super) struct Inputs {
+    pub(super) sources: Vec<SourceLoop>,
     /// Whose arrivals the log holds.
-    kept: Vec<bool>,
+    pub(super) kept: Vec<bool>,
     /// The names of those that cannot be asked again.
     once: Vec<String>,
+    pub(super) taps: Taps,
 }
 
 impl Running {
@@ -72,6 +77,7 @@ impl Running {
             sources: vec![],
             kept: vec![],
             once: vec![],
+            taps: bindings.taps,
         };
         for (table, (source, recorded)) in bindings.sources.into_iter().zip(recorded).enumerate() {
             let name = &self.spec.graph.inputs[table].stream.name;
@@ -115,6 +121,11 @@ impl Running {
         };
         self.status.tell(&recovered.shard);
         self.status.lock().committed = recovered.epoch;
+        inputs.taps.committed(recovered.epoch);
+        self.committed.send_replace(Committed {
+            epoch: recovered.epoch,
+            positions: recovered.shard.intake().positions(),
+        });
         let opening = self.open_sinks(sinks, &recovered.published, recovered.epoch);
         let opened = self.unless_stopped(opening).await?;
         Ok(opened.map(|opened| (recovered, opened)))
@@ -150,8 +161,7 @@ impl Running {
         self.check_plan(&mut past.patience).await?;
         let committed = patiently!(past.patience, point.last()).ok_or_else(stopped)?;
         let shard = Shard::new(Arc::clone(&self.spec.graph), self.spec.digests)?;
-        let Inputs { sources, kept, .. } = inputs;
-        recover(&mut past, committed, shard, sources, kept).await
+        recover(&mut past, committed, shard, inputs).await
     }
 
     /// The plan must be the one that the log was written by.
@@ -227,21 +237,23 @@ impl Running {
             status: self.status.clone(),
             patience: self.patience(SNAPSHOTS),
         };
-        tasks.spawn(keeping.run(newest));
+        tasks.spawn(keeping.run(newest).in_current_span());
         let committer = Committer {
             point,
             outputs,
             published: epochs.clone(),
             status: self.status.clone(),
             patience: self.patience(LOG),
+            committed: self.committed.clone(),
             snapshots,
             once: inputs.once,
+            taps: inputs.taps.clone(),
         };
-        tasks.spawn(committer.run(commit_receiver));
+        tasks.spawn(committer.run(commit_receiver).in_current_span());
         let (halt, halted) = watch::channel(false);
         let mut feeds = JoinSet::new();
         for source in inputs.sources {
-            feeds.spawn(source.run(events.clone(), halted.clone()));
+            feeds.spawn(source.run(events.clone(), halted.clone()).in_current_span());
         }
         drop(events);
         let schemas = self.spec.graph.inputs.iter().zip(inputs.kept);
@@ -260,9 +272,11 @@ impl Running {
             kept: schemas.collect(),
             epoch: EpochBuilder::after(recovered.epoch, recovered.backlog),
             told: i64::MIN,
+            taps: inputs.taps,
+            formed: i64::MIN,
         };
         self.status.lock().state = State::Running;
-        tasks.spawn(on_thread(shard.run()));
+        tasks.spawn(on_thread(shard.run()).in_current_span());
         let outcome = join(tasks).await;
         halt.send_replace(true);
         while feeds.join_next().await.is_some() {}
@@ -343,7 +357,7 @@ impl Running {
             if output < numbers.targets {
                 opened.at_once.push(at_once.then_some(sender));
             }
-            opened.tasks.spawn(sink.run(receiver));
+            opened.tasks.spawn(sink.run(receiver).in_current_span());
         }
         Ok(opened)
     }

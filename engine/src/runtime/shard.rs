@@ -1,5 +1,7 @@
 //! A shard: one copy of the graph with its intake, run by one thread.
 
+mod forming;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -110,6 +112,8 @@ pub struct ShardSnapshot {
     pub head: Vec<u8>,
     /// One per step.
     pub steps: Vec<Snapshot>,
+    /// Per target, what its tap knows. The shard has no taps: the runtime puts it here.
+    pub taps: Vec<Option<Snapshot>>,
 }
 
 impl Shard {
@@ -359,6 +363,7 @@ impl Shard {
         Ok(ShardSnapshot {
             head,
             steps: steps.collect::<Result<_>>()?,
+            taps: vec![],
         })
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
-use super::shard::{Emitted, Leaving, Shard};
+use super::shard::{Emitted, Leaving, Shard, ShardSnapshot};
 use super::sink_loop::Publication;
 use super::source_loop::Event;
 use super::status::SharedStatus;
@@ -21,6 +21,7 @@ use crate::intake::journal::Entry;
 use crate::intake::{Arrival, Records, recording};
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
+use crate::tap::Taps;
 
 /// How often silence is looked at: idle splits, windows over arrival time.
 const TICK: Duration = Duration::from_millis(20);
@@ -31,6 +32,9 @@ const EPOCH_ROWS: usize = 32_768;
 
 /// How often the status is told what arrived, in nanoseconds.
 const TELLING: i64 = TICK.as_nanos() as i64;
+
+/// How often the windows that are open still are shown, in nanoseconds, while somebody looks.
+const FORMING: i64 = 250_000_000;
 
 /// The loop of a shard, run by a thread of its own.
 pub(super) struct ShardLoop {
@@ -49,6 +53,9 @@ pub(super) struct ShardLoop {
     pub(super) epoch: EpochBuilder,
     /// When the status was told last.
     pub(super) told: i64,
+    pub(super) taps: Taps,
+    /// When the open windows were shown last.
+    pub(super) formed: i64,
 }
 
 /// The epoch under way.
@@ -155,7 +162,7 @@ impl ShardLoop {
         };
         self.arrive(arrival, true).await?;
         if now >= self.told.saturating_add(TELLING) {
-            self.tell(now);
+            self.tell(now)?;
         }
         match self.epoch.rows >= EPOCH_ROWS {
             true => self.commit(false, false).await,
@@ -163,9 +170,17 @@ impl ShardLoop {
         }
     }
 
-    fn tell(&mut self, now: i64) {
+    fn tell(&mut self, now: i64) -> Result<()> {
         self.told = now;
         self.status.tell(&self.shard);
+        if now < self.formed.saturating_add(FORMING) {
+            return Ok(());
+        }
+        for (target, tap) in self.taps.forming_wanted() {
+            self.formed = now;
+            tap.forming(&self.shard.forming(target)?);
+        }
+        Ok(())
     }
 
     /// Lets time pass. A tick that changes nothing is not journaled: the one that ends the epoch
@@ -173,8 +188,7 @@ impl ShardLoop {
     async fn tick(&mut self) -> Result<()> {
         let at = self.shard.intake().stamp(self.clock.now());
         self.arrive(Arrival::Tick { at }, false).await?;
-        self.tell(at);
-        Ok(())
+        self.tell(at)
     }
 
     async fn arrive(&mut self, arrival: Arrival, journaled: bool) -> Result<()> {
@@ -213,6 +227,9 @@ impl ShardLoop {
                 if let Some(arrived_at) = arrived_at {
                     let mut status = self.status.lock();
                     status.latency.add(now - arrived_at, rows.num_rows() as u64);
+                }
+                if let Some(tap) = self.taps.of(target) {
+                    tap.rows(self.epoch.record.epoch, &rows);
                 }
                 match &self.at_once[target] {
                     Some(sink) => {
@@ -254,7 +271,10 @@ impl ShardLoop {
         let snapshot = match due {
             true => Some(StoredSnapshot {
                 epoch,
-                shard: self.shard.snapshot()?,
+                shard: ShardSnapshot {
+                    taps: self.taps.snapshot(epoch)?,
+                    ..self.shard.snapshot()?
+                },
             }),
             false => None,
         };

@@ -4,6 +4,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::error::{Error, Result};
 
@@ -24,6 +25,7 @@ pub(super) async fn on_thread(
     looping: impl Future<Output = Result<()>> + Send + 'static,
 ) -> Result<()> {
     let (done, outcome) = oneshot::channel();
+    let looping = looping.in_current_span();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

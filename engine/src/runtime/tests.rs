@@ -1,6 +1,7 @@
 mod faults;
 mod figures;
 mod starts;
+mod taps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::operator::project::Project;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::stream::{ARRIVED_AT, StreamSpec};
+use crate::tap::Taps;
 use crate::testing::{Collected, ScriptedSource};
 use crate::time::TIMESTAMP;
 
@@ -213,6 +215,7 @@ impl World {
             late: vec![self.late.sink()],
             dead: vec![self.dead.sink()],
             recorders: vec![None],
+            taps: Taps::default(),
         }
     }
 

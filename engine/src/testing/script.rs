@@ -157,6 +157,12 @@ impl Collected {
         self.lock().values().flatten().cloned().collect()
     }
 
+    /// The rows of every epoch that was published, also of those without any.
+    #[must_use]
+    pub fn by_epoch(&self) -> BTreeMap<Epoch, Vec<RecordBatch>> {
+        self.lock().clone()
+    }
+
     /// How many rows there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -1,5 +1,8 @@
 //! `millstream demo`: a simulated market live, its recording replayed, and both compared.
 
+mod serving;
+
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
@@ -20,6 +23,8 @@ use crate::progress::{Progress, arrived};
 use crate::script::{self, Text};
 use crate::supervise::supervise;
 use crate::{bind, cli, figures, recordings, report, terminal};
+
+use serving::{Serving, Shown};
 
 const SCRIPT: &str = include_str!("../../../sql/examples/demo.sql");
 /// Where it is in the repository.
@@ -45,14 +50,18 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
         stem: "demo".to_owned(),
         sql: SCRIPT.to_owned(),
     };
-    let graph = script::plan_to_run(&text, &overrides(arguments))?.graph;
+    let options = options(arguments);
+    let plan = script::plan_to_run(&text, &overrides(&options))?;
+    let graph = Arc::clone(&plan.graph);
     let folder = empty(&arguments.data, &graph).await?;
     let owner = folder.owner(&text.stem).map_err(input)?;
     let bindings = bind::live(&graph, &owner, &folder.tables()).map_err(input)?;
     bind::declare(&graph).map_err(|error| Failure::run(&error))?;
     let board = Shared::default();
+    let (serving, taps) = Serving::open(&arguments.data, &text.stem, &graph).await;
     let bindings = Bindings {
         targets: tapped(&graph, bindings.targets, &board),
+        taps,
         ..bindings
     };
     let spec = JobSpec {
@@ -62,16 +71,27 @@ pub(super) async fn demo(arguments: &cli::Demo, started: Instant) -> Result<(), 
         digests: true,
     };
     let mut job = Job::start(spec, bindings, folder.log().clone(), Arc::new(SystemClock));
+    let shown = Shown {
+        name: &text.stem,
+        sql: &text.sql,
+        options: &options,
+        home: &arguments.data,
+    };
+    let served = serving.map(|serving| serving.serve(&shown, plan, job.observer()));
     let mut screen = Screen::new(board, started);
     let every = if screen.watched {
         FRAME
     } else {
         PLAIN.min(FRAME)
     };
-    supervise(&mut job, arguments.duration, every, |status| {
+    let ended = supervise(&mut job, arguments.duration, every, |status| {
         screen.show(status);
     })
-    .await?;
+    .await;
+    ended?;
+    if let Some(served) = served {
+        served.end().await;
+    }
     let live = job.status();
     comparable(&live)?;
     terminal::print("\nThe live run has ended; its recording is replayed as fast as it goes.\n")?;
@@ -99,18 +119,25 @@ fn comparable(live: &Status) -> Result<(), Failure> {
 }
 
 /// Everything that is written goes below the data folder.
-fn overrides(arguments: &cli::Demo) -> Overrides {
-    let mut overrides = Overrides::default();
+fn options(arguments: &cli::Demo) -> BTreeMap<String, String> {
     let below = |name: &str| arguments.data.join(name).to_string_lossy().into_owned();
-    overrides.set(INPUT, "archive", &below(RECORDING));
-    for output in OUTPUTS {
-        overrides.set(output, "path", &below(output));
-    }
-    if let Some(symbols) = arguments.symbols {
-        overrides.set(INPUT, "symbols", &symbols.to_string());
-    }
-    if let Some(rate) = arguments.rate {
-        overrides.set(INPUT, "rate", &rate.to_string());
+    let path = |output: &str| (format!("{output}.path"), below(output));
+    let mut options: BTreeMap<String, String> = OUTPUTS.into_iter().map(path).collect();
+    options.insert(format!("{INPUT}.archive"), below(RECORDING));
+    let figures = [("symbols", arguments.symbols), ("rate", arguments.rate)];
+    let given = figures
+        .into_iter()
+        .filter_map(|(key, figure)| Some((key, figure?)));
+    options.extend(given.map(|(key, figure)| (format!("{INPUT}.{key}"), figure.to_string())));
+    options
+}
+
+fn overrides(options: &BTreeMap<String, String>) -> Overrides {
+    let mut overrides = Overrides::default();
+    for (name, value) in options {
+        if let Some((table, key)) = name.split_once('.') {
+            overrides.set(table, key, value);
+        }
     }
     overrides
 }
@@ -136,7 +163,7 @@ async fn empty(path: &Path, graph: &Graph) -> Result<Folder, Failure> {
         let message = format!("'{}' cannot be replaced", path.display());
         Failure::run(&Error::invalid(message).caused_by(error))
     };
-    for name in OUTPUTS.into_iter().chain([RECORDING]) {
+    for name in OUTPUTS.into_iter().chain([RECORDING, serving::FOLDER]) {
         let path = path.join(name);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

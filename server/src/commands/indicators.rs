@@ -24,28 +24,8 @@ pub(super) fn indicators(arguments: &cli::Indicators) -> Result<(), Failure> {
     Err(Failure::usage(&message))
 }
 
-/// The name that SQL knows it by.
-fn name(entry: &Entry) -> String {
-    if entry.bare {
-        entry.name.to_owned()
-    } else {
-        format!("ta_{}", entry.name)
-    }
-}
-
-/// `rsi(close, 14)`, with the defaults as parameters.
-fn call(entry: &Entry) -> String {
-    let inputs = entry.inputs.iter().map(ToString::to_string);
-    let parameters = entry
-        .parameters
-        .iter()
-        .map(|parameter| parameter.default.to_string());
-    let arguments: Vec<String> = inputs.chain(parameters).collect();
-    format!("{}({})", name(entry), arguments.join(", "))
-}
-
 fn list() -> String {
-    let calls: Vec<String> = catalog().iter().map(|entry| call(entry)).collect();
+    let calls: Vec<String> = catalog().iter().map(|entry| entry.call()).collect();
     let width = calls.iter().map(String::len).max().unwrap_or_default();
     let mut text = format!("{:width$}  {:10}  description\n", "call", "group");
     for (entry, call) in catalog().iter().zip(calls) {
@@ -56,11 +36,11 @@ fn list() -> String {
 }
 
 fn description(entry: &Entry) -> String {
-    let mut text = format!("{}: {}\n\n", name(entry), entry.description);
+    let mut text = format!("{}: {}\n\n", entry.function(), entry.description);
     let mut line = |what: &str, value: &str| {
         let _ = writeln!(text, "{what:11} {value}");
     };
-    line("call", &call(entry));
+    line("call", &entry.call());
     line("also", &format!("ta_{}", entry.name));
     line("group", &entry.group.to_string());
     line("TA-Lib", entry.talib.unwrap_or("has none like it"));
@@ -89,7 +69,7 @@ fn description(entry: &Entry) -> String {
         "NULL",
         "a row whose input is NULL or not finite is skipped and gives NULL",
     );
-    let window = format!("{} OVER (PARTITION BY symbol ORDER BY ts)", call(entry));
+    let window = format!("{} OVER (PARTITION BY symbol ORDER BY ts)", entry.call());
     let example = match entry.outputs {
         [first, _, ..] => format!("({window})['{first}']"),
         _ => window,

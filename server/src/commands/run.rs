@@ -1,28 +1,23 @@
 //! `millstream run`: a job with its log, from its sources to its sinks.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use engine::SystemClock;
 use engine::runtime::status::State;
-use engine::runtime::{Backlog, Job, JobSpec};
 
 use crate::cli;
 use crate::exit::Failure;
 use crate::folder::{Folder, Past};
+use crate::launch::{Grounded, Launch};
 use crate::progress::{EVERY, Progress};
-use crate::script::{self, Plan, Text};
+use crate::script::{self, Text};
 use crate::supervise::supervise;
-use crate::{bind, places, report, terminal};
-
-/// How often results are committed where the script does not say.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
+use crate::{bind, report, terminal};
 
 pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     let text = Text::read(&arguments.script.file)?;
     let overrides = script::overrides(&arguments.script.options)?;
-    let Plan { script, graph, .. } = script::plan_to_run(&text, &overrides)?;
+    let plan = script::plan_to_run(&text, &overrides)?;
+    bind::refuse_pushed(&plan.graph).map_err(|error| Failure::input(&error))?;
     let data = arguments.data.clone();
     let data = data.unwrap_or_else(|| Path::new("data").join(&text.stem));
     let failed = |error: &engine::Error| {
@@ -34,27 +29,20 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     };
     let folder = Folder::open(&data).map_err(|error| Failure::run(&error))?;
     if arguments.fresh {
-        let removed = folder.clear(&graph).await;
+        let removed = folder.clear(&plan.graph).await;
         let removed = removed.map_err(|error| failed(&error))?;
         terminal::say(&told(&removed));
     }
-    let past = folder.past().await.map_err(|error| failed(&error))?;
-    let name = script.settings.name.as_ref().unwrap_or(&text.stem);
-    let owner = folder.owner(name).map_err(|error| failed(&error))?;
-    let bindings = bind::live(&graph, &owner, &folder.tables());
-    let bindings = bindings.map_err(|error| Failure::input(&error))?;
-    bind::declare(&graph).map_err(|error| failed(&error))?;
-    let spec = JobSpec {
-        graph,
-        commit_interval: script.settings.commit_interval.unwrap_or(COMMIT_INTERVAL),
-        snapshot_after: Backlog::A_SECOND,
-        digests: arguments.digest,
-    };
-    if past == Past::Nothing {
-        for warning in places::behind_their_time(&spec.graph) {
-            terminal::say(&warning);
-        }
+    let name = plan.script.settings.name.as_ref().unwrap_or(&text.stem);
+    let launch = Launch::prepare(&plan, name, &folder, arguments.digest).await;
+    let launch = launch.map_err(|grounded| match grounded {
+        Grounded::Folder(error) => failed(&error),
+        Grounded::Ends(error) => Failure::input(&error),
+    })?;
+    for warning in launch.warnings() {
+        terminal::say(&warning);
     }
+    let past = launch.past;
     if past != Past::Finished {
         let stop = match arguments.duration {
             Some(_) => "",
@@ -62,7 +50,7 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
         };
         terminal::say(&format!("job '{name}' in '{}'{stop}", data.display()));
     }
-    let mut job = Job::start(spec, bindings, folder.log().clone(), Arc::new(SystemClock));
+    let mut job = launch.start(&folder);
     let mut progress = Progress::new(None);
     supervise(&mut job, arguments.duration, EVERY, |status| {
         progress.show(status);

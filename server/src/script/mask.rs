@@ -4,7 +4,7 @@ use connectors::options::secrets;
 use sql::statement::settings;
 
 /// The text without its secrets, line by line and column by column the same.
-pub(super) fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     let mut lines: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();
     for (key, span) in settings(text) {
         let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::sql::sqlparser::tokenizer::Span;
+use engine::Emit;
 use engine::graph::Timing;
 
 use super::{Column, Origin, Overrides, duration};
@@ -10,7 +11,7 @@ use crate::error::{Error, nearest};
 use crate::statement::CreateTable;
 
 /// The options that every table may have, whatever its connector.
-const SHARED: [&str; 8] = [
+const SHARED: [&str; 9] = [
     "connector",
     "watermark.idle-timeout",
     "watermark.max-future-skew",
@@ -19,6 +20,7 @@ const SHARED: [&str; 8] = [
     "key",
     "shards",
     "dead-letter",
+    "emit",
 ];
 
 /// The options of a table, sorted.
@@ -28,6 +30,7 @@ pub(super) struct Options {
     pub(super) timing: Timing,
     pub(super) archive: Option<String>,
     pub(super) key: Vec<String>,
+    pub(super) emit: Option<Emit>,
     /// What the connector alone knows.
     pub(super) own: BTreeMap<String, String>,
     pub(super) places: BTreeMap<String, Span>,
@@ -139,6 +142,13 @@ impl Options {
                 return Err(wrong(hint));
             }
             "shards" | "dead-letter" => {}
+            "emit" => {
+                self.emit = Some(match value {
+                    "now" => Emit::Now,
+                    "after-commit" => Emit::AfterCommit,
+                    _ => return Err(wrong("write 'now' or 'after-commit'")),
+                });
+            }
             _ if key.starts_with("watermark.") => {
                 return Err(unknown(key, self.places.get(key).copied().unwrap_or(span)));
             }

@@ -28,10 +28,12 @@ fn types_and_origins() {
          off BIGINT METADATA FROM 'offset', WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE)
          WITH ('connector' = 'kafka', 'topic' = 'x', 'key' = 'SYMBOL, odd', 'archive' = '/a',
          'watermark.idle-timeout' = 'none', 'watermark.max-future-skew' = '1 minute',
-         'watermark.silence' = 'advance', 'shards' = '1', 'dead-letter' = 'table')",
+         'watermark.silence' = 'advance', 'shards' = '1', 'dead-letter' = 'table',
+         'emit' = 'after-commit')",
         &[],
     )
     .unwrap();
+    assert_eq!(table.emit, engine::Emit::AfterCommit);
     let types: Vec<String> = table
         .columns
         .iter()

@@ -112,7 +112,7 @@ impl Fuse<'_> {
         Ok(Target {
             columns: columns.collect::<Step<_>>()?,
             from,
-            stream: target.stream,
+            ..target
         })
     }
 

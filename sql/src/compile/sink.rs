@@ -77,7 +77,10 @@ impl Compiler<'_> {
         };
         let relation = self.relation(&plan, Demand::Any).map_err(placed)?;
         let from = self.delivered(&relation, &written(table));
-        let target = Target::new(table.stream.clone(), from);
+        let target = Target {
+            shown: table.emit,
+            ..Target::new(table.stream.clone(), from)
+        };
         self.graph.targets.push(target);
         Ok(())
     }

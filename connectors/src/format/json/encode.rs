@@ -89,7 +89,7 @@ fn names<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<Vec<u8>> {
     fields.enumerate().map(written).collect()
 }
 
-fn writable(data_type: &DataType) -> bool {
+pub(super) fn writable(data_type: &DataType) -> bool {
     match data_type {
         DataType::Struct(fields) => fields.iter().all(|field| writable(field.data_type())),
         DataType::List(item) => writable(item.data_type()),
@@ -108,7 +108,7 @@ fn writable(data_type: &DataType) -> bool {
 }
 
 /// A column with its type resolved once per batch.
-enum Cells<'a> {
+pub(super) enum Cells<'a> {
     Null,
     Boolean(&'a BooleanArray),
     Int8(&'a PrimitiveArray<Int8Type>),
@@ -143,7 +143,7 @@ enum Cells<'a> {
 
 /// How the instants of a column are written.
 #[derive(Debug, Clone, Copy)]
-struct Instants {
+pub(super) struct Instants {
     format: TimestampFormat,
     /// Nanoseconds in one of the column's unit.
     unit: i64,
@@ -151,7 +151,7 @@ struct Instants {
 }
 
 impl<'a> Cells<'a> {
-    fn new(name: &str, array: &'a dyn Array, time: TimestampFormat) -> Result<Self> {
+    pub(super) fn new(name: &str, array: &'a dyn Array, time: TimestampFormat) -> Result<Self> {
         Ok(match array.data_type() {
             DataType::Null => Self::Null,
             DataType::Boolean => Self::Boolean(array.as_boolean()),
@@ -183,7 +183,7 @@ impl<'a> Cells<'a> {
                 let format = Instants {
                     format: time,
                     unit: nanos_in(*unit),
-                    zone: zone.is_some(),
+                    zone: zone.is_some() || time == TimestampFormat::Rfc3339,
                 };
                 Self::Timestamp {
                     values,
@@ -222,7 +222,7 @@ impl<'a> Cells<'a> {
     }
 
     #[inline]
-    fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
         macro_rules! valid {
             ($array:expr, $value:ident => $write:expr) => {
                 if $array.is_valid(row) {
@@ -306,10 +306,9 @@ impl<'a> Cells<'a> {
 
 impl Instants {
     fn write(self, value: i64, out: &mut Vec<u8>) {
-        let between = if self.format == TimestampFormat::Iso {
-            b'T'
-        } else {
-            b' '
+        let between = match self.format {
+            TimestampFormat::Iso | TimestampFormat::Rfc3339 => b'T',
+            _ => b' ',
         };
         let nanos = i128::from(value) * i128::from(self.unit);
         if let Some(digits) = self.format.digits() {
@@ -376,7 +375,7 @@ fn write_decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
 }
 
 /// Writes a string with its quotes; only quotes, backslashes and control characters are escaped.
-fn write_string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';

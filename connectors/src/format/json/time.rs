@@ -19,6 +19,9 @@ pub enum TimestampFormat {
     /// `"2024-01-02T09:30:00.123"`, with a `Z` where the column has a time zone.
     #[serde(rename = "ISO-8601")]
     Iso,
+    /// As ISO-8601 with a `Z` always: instants are UTC. No option of a table asks for it.
+    #[serde(skip)]
+    Rfc3339,
     /// Seconds; a fraction of up to nine digits is read.
     #[serde(rename = "epoch-seconds")]
     Seconds,
@@ -47,7 +50,7 @@ impl TimestampFormat {
     /// Digits between one of the number's unit and a nanosecond; `None` for texts.
     pub(super) fn digits(self) -> Option<u32> {
         match self {
-            Self::Sql | Self::Iso => None,
+            Self::Sql | Self::Iso | Self::Rfc3339 => None,
             Self::Seconds => Some(9),
             Self::Millis => Some(6),
             Self::Micros => Some(3),

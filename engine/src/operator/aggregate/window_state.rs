@@ -202,6 +202,17 @@ impl Window {
             .try_for_each(|a| a.update(rows, groups, count))
     }
 
+    /// The same window again. Only its accumulators' states are asked for, which leaves them as
+    /// they are: a result can be had of an accumulator once.
+    pub(super) fn copy(&mut self, aggregates: &[(String, Arc<dyn Aggregate>)]) -> Result<Self> {
+        let mut copy = Self::new(aggregates)?;
+        copy.keys.clone_from(&self.keys);
+        for (own, other) in self.accumulators.iter_mut().zip(&mut copy.accumulators) {
+            other.restore(&own.snapshot()?)?;
+        }
+        Ok(copy)
+    }
+
     pub(super) fn close(
         mut self,
         schema: &SchemaRef,

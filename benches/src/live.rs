@@ -1,0 +1,234 @@
+//! Live windows: what a row to a thousand readers costs, next to a server that broadcasts by
+//! tokio-tungstenite alone; ten thousand readers; one that does not read.
+//!
+//! The server is a process of its own, so that its processor time and memory can be told from
+//! those of the readers.
+
+mod readers;
+mod serving;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::measure::{Sample, contest, contestant};
+use crate::report::{Goal, Section, number};
+use crate::{Size, job};
+use readers::{Kind, Readers};
+use serving::Server;
+pub use serving::child;
+
+/// Bytes of a row's JSON text.
+pub(crate) const ROW_BYTES: usize = 250;
+const FAN_OUT: usize = 1_000;
+const FAN_OUT_RATE: f64 = 2_000.0;
+const MANY: usize = 10_000;
+/// Readers with and without compression.
+const COMPRESSED: u64 = 10;
+
+/// Runs it.
+pub fn run(size: Size) -> Result<Section> {
+    let mut section = Section::default();
+    let runtime = job::runtime()?;
+    fan_out(&mut section, size, &runtime)?;
+    bytes(&mut section, size, &runtime)?;
+    many(&mut section, size, &runtime)?;
+    stuck(&mut section, size, &runtime)?;
+    Ok(section)
+}
+
+/// What a round was.
+struct Round {
+    /// Rows that were published.
+    published: u64,
+    /// Rows that arrived, over all readers.
+    rows: u64,
+    bytes: u64,
+    processor: f64,
+    wall: f64,
+    /// Microseconds, sorted.
+    latencies: Vec<u32>,
+}
+
+impl Round {
+    fn quantile(&self, share: f64) -> Result<f64> {
+        let last = self
+            .latencies
+            .len()
+            .checked_sub(1)
+            .context("no row arrived")?;
+        Ok(f64::from(self.latencies[(last as f64 * share) as usize]) / 1e3)
+    }
+}
+
+/// Publishes to readers that are there, until all have everything.
+async fn round(server: &mut Server, readers: &Readers, rate: f64, seconds: f64) -> Result<Round> {
+    readers.forget();
+    let before = server.processor_time()?;
+    let started = std::time::Instant::now();
+    let rows = server.publish(rate, seconds)?;
+    readers.all_have(rows, Duration::from_secs(15)).await;
+    let wall = started.elapsed().as_secs_f64();
+    Ok(Round {
+        published: rows,
+        rows: readers.rows(),
+        bytes: readers.bytes(),
+        processor: server.processor_time()? - before,
+        wall,
+        latencies: readers.latencies(),
+    })
+}
+
+fn fan_out(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    let readers = size.rows(FAN_OUT).max(20);
+    let seconds = size.seconds(5.0);
+    let measure = |kind: Kind| {
+        move || {
+            let mut server = Server::start(kind)?;
+            runtime.block_on(async {
+                let readers = Readers::connect(&server, readers, false).await?;
+                let round = round(&mut server, &readers, FAN_OUT_RATE, seconds).await?;
+                ensure!(round.rows > 0, "no row arrived");
+                Ok(Sample {
+                    rows: round.rows as usize,
+                    wall: round.wall,
+                    processor: round.processor,
+                })
+            })
+        }
+    };
+    let kinds = [Kind::Millstream, Kind::Tungstenite];
+    let contestants = kinds.map(|kind| contestant(kind.name(), measure(kind)));
+    let series = contest(size.rounds().min(3), contestants.into())?;
+    section.say(format!(
+        "{FAN_OUT_RATE} rows/s of {ROW_BYTES} B for {seconds} s to {readers} readers over loopback; \
+         processor time of the server's process alone. Millstream gathers rows for up to 5 ms; the \
+         other sends each by itself, as its programs do."
+    ));
+    section.compare("messages", &series);
+    let rate = 1e3 / series[0].median(Sample::nanoseconds);
+    section.goal(Goal::at_least(
+        "fan-out, messages per CPU-second",
+        rate,
+        2.5,
+        " M",
+    ));
+    Ok(())
+}
+
+fn bytes(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    let mut server = Server::start(Kind::Millstream)?;
+    let mut lines = vec![];
+    let mut received = vec![];
+    for (name, deflate) in [("as it is", false), ("permessage-deflate", true)] {
+        let round = runtime.block_on(async {
+            let readers = Readers::connect(&server, COMPRESSED as usize, deflate).await?;
+            round(&mut server, &readers, FAN_OUT_RATE, size.seconds(3.0)).await
+        })?;
+        // Readers do not look into what is compressed.
+        let rows = (round.published * COMPRESSED) as f64;
+        let each = round.bytes as f64 / rows;
+        let processor = round.processor * 1e9 / rows;
+        lines.push(vec![name.to_owned(), number(each), number(processor)]);
+        received.push(each);
+    }
+    section.say(format!(
+        "The same rows, {FAN_OUT_RATE}/s, to 10 readers, with and without compression:"
+    ));
+    section.table(
+        &["", "bytes a row on the wire", "CPU ns a row and reader"],
+        &lines,
+    );
+    let saved = 100.0 * (1.0 - received[1] / received[0]);
+    section.goal(Goal::at_least(
+        "bytes saved by compression",
+        saved,
+        70.0,
+        " %",
+    ));
+    Ok(())
+}
+
+fn many(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    let count = match size {
+        Size::Full => MANY,
+        Size::Quick => 200,
+    };
+    let mut lines = vec![];
+    for kind in [Kind::Millstream, Kind::Tungstenite] {
+        let mut server = Server::start(kind)?;
+        let (each, round) = runtime.block_on(async {
+            // Whatever the first connections bring into memory once is not theirs.
+            drop(Readers::connect(&server, 50, false).await?);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let before = server.memory()?;
+            let readers = Readers::connect(&server, count, false).await?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let each = (server.memory()? - before) / count as f64;
+            let round = round(&mut server, &readers, 8.0, size.seconds(10.0)).await?;
+            anyhow::Ok((each, round))
+        })?;
+        let (p50, p99) = (round.quantile(0.5)?, round.quantile(0.99)?);
+        let name = kind.name();
+        lines.push(vec![
+            name.to_owned(),
+            number(each / 1e3),
+            number(p50),
+            number(p99),
+        ]);
+        if kind == Kind::Millstream {
+            section.goal(Goal::at_most(
+                "memory of an idle connection",
+                each / 1e3,
+                4.0,
+                " kB",
+            ));
+            section.goal(Goal::at_most(
+                "10,000 connections x 8 rows/s, p99",
+                p99,
+                100.0,
+                " ms",
+            ));
+        }
+    }
+    section.say(format!(
+        "{count} readers: resident memory of the server for each while nothing comes (subscribed, \
+         snapshot sent), then 8 rows/s to all of them, from the row's birth to the reader:"
+    ));
+    section.table(&["", "kB a connection", "p50 ms", "p99 ms"], &lines);
+    Ok(())
+}
+
+fn stuck(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    let mut figures = [vec![], vec![]];
+    for _ in 0..size.rounds() {
+        for (stuck, figures) in [0, 1].into_iter().zip(&mut figures) {
+            let mut server = Server::start(Kind::Millstream)?;
+            let p99 = runtime.block_on(async {
+                let readers = Readers::connect(&server, 100, false).await?;
+                let _stuck = readers::stuck(&server, stuck).await?;
+                round(&mut server, &readers, 1_000.0, size.seconds(5.0))
+                    .await?
+                    .quantile(0.99)
+            })?;
+            figures.push(p99);
+        }
+    }
+    let medians = figures.map(|mut figures: Vec<f64>| {
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    });
+    let ratio = medians[1] / medians[0];
+    section.say(format!(
+        "100 readers, 1,000 rows/s: p99 {} ms; with one more that never reads: {} ms (medians).",
+        number(medians[0]),
+        number(medians[1])
+    ));
+    section.goal(Goal::at_most(
+        "a stuck reader's effect on the others' p99",
+        ratio,
+        1.1,
+        "x",
+    ));
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! Readers: they count what comes and look at no more of it than that takes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use server::live::websocket::{OpCode, encode_masked};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::serving::Server;
+
+/// Who serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Millstream,
+    Tungstenite,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Millstream => "millstream",
+            Self::Tungstenite => "tokio-tungstenite",
+        }
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as i64)
+}
+
+/// What one reader has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The number of the last row.
+    last: AtomicU64,
+    /// The same when counting began.
+    first: AtomicU64,
+    left_out: AtomicU64,
+    bytes: AtomicU64,
+    latencies: Mutex<Vec<u32>>,
+    /// Whether it is told what comes from now on.
+    ready: AtomicU64,
+}
+
+/// Connections that read as fast as they can, until they are dropped.
+#[derive(Debug)]
+pub(super) struct Readers {
+    seen: Vec<Arc<Seen>>,
+    tasks: JoinSet<()>,
+}
+
+/// The handshake, and a subscription where there is one.
+async fn open(server: &Server, deflate: bool) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(server.address).await?;
+    stream.set_nodelay(true)?;
+    let extension = match deflate {
+        true => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        false => "",
+    };
+    let head = format!(
+        "GET /live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{extension}\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let mut answer = vec![];
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await?);
+        ensure!(
+            answer.len() < 4_096,
+            "the answer to the handshake has no end"
+        );
+    }
+    ensure!(
+        answer.starts_with(b"HTTP/1.1 101"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    if server.kind == Kind::Millstream {
+        let subscribe = br#"{"type":"subscribe","id":"a","stream":"rows"}"#;
+        let frame = encode_masked(OpCode::Text, false, subscribe, [1, 2, 3, 4]);
+        stream.write_all(&frame).await?;
+    }
+    Ok(stream)
+}
+
+/// Connections that never read.
+pub(super) async fn stuck(server: &Server, count: usize) -> Result<Vec<TcpStream>> {
+    let mut streams = vec![];
+    for _ in 0..count {
+        streams.push(open(server, false).await?);
+    }
+    Ok(streams)
+}
+
+impl Readers {
+    /// So many readers, each told what comes from now on.
+    pub(super) async fn connect(server: &Server, count: usize, deflate: bool) -> Result<Self> {
+        let mut readers = Self {
+            seen: vec![],
+            tasks: JoinSet::new(),
+        };
+        for _ in 0..count {
+            let stream = open(server, deflate).await?;
+            let seen = Arc::new(Seen::default());
+            readers.seen.push(Arc::clone(&seen));
+            let kind = server.kind;
+            readers.tasks.spawn(async move {
+                // A connection that ends has no more to count.
+                let _ = read(stream, kind, deflate, &seen).await;
+            });
+        }
+        let ready = || {
+            readers
+                .seen
+                .iter()
+                .all(|seen| seen.ready.load(Ordering::Relaxed) > 0)
+        };
+        let until = Instant::now() + Duration::from_secs(30);
+        while server.kind == Kind::Millstream && !ready() {
+            ensure!(Instant::now() < until, "not every reader got its snapshot");
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(readers)
+    }
+
+    /// Counts from here on.
+    pub(super) fn forget(&self) {
+        for seen in &self.seen {
+            let last = seen.last.load(Ordering::Relaxed);
+            seen.first.store(last, Ordering::Relaxed);
+            seen.left_out.store(0, Ordering::Relaxed);
+            seen.bytes.store(0, Ordering::Relaxed);
+            seen.latencies
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+        }
+    }
+
+    /// Waits until every reader has seen so many rows, or nothing more comes.
+    pub(super) async fn all_have(&self, rows: u64, patience: Duration) {
+        let (mut before, mut idle) = (self.rows(), Duration::ZERO);
+        let step = Duration::from_millis(10);
+        let has = |seen: &Arc<Seen>| {
+            let first = seen.first.load(Ordering::Relaxed);
+            seen.last.load(Ordering::Relaxed) - first >= rows
+        };
+        let all = timeout(patience, async {
+            while !self.seen.iter().all(has) && idle < Duration::from_secs(1) {
+                sleep(step).await;
+                let now = self.rows();
+                idle = if now == before {
+                    idle + step
+                } else {
+                    Duration::ZERO
+                };
+                before = now;
+            }
+        });
+        // Whoever drops rows has fewer of them counted.
+        let _ = all.await;
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        let count = |seen: &Arc<Seen>| {
+            let all = seen.last.load(Ordering::Relaxed) - seen.first.load(Ordering::Relaxed);
+            all.saturating_sub(seen.left_out.load(Ordering::Relaxed))
+        };
+        self.seen.iter().map(count).sum()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.seen
+            .iter()
+            .map(|seen| seen.bytes.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Microseconds from the birth of a frame's first row to the reader, sorted.
+    pub(super) fn latencies(&self) -> Vec<u32> {
+        let mut all = vec![];
+        for seen in &self.seen {
+            all.extend_from_slice(
+                &seen
+                    .latencies
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+        all.sort_unstable();
+        all
+    }
+}
+
+/// The number behind a mark in a text.
+fn number_behind(text: &[u8], mark: &[u8]) -> Option<u64> {
+    let at = text.windows(mark.len()).position(|window| window == mark)?;
+    let digits = text[at + mark.len()..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0_u64, |n, digit| {
+        n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+    }))
+}
+
+impl Seen {
+    /// Notes a message. Compressed ones are only counted.
+    fn take(&self, kind: Kind, payload: &[u8], packed: bool) {
+        if packed {
+            self.ready.store(1, Ordering::Relaxed);
+            return;
+        }
+        if kind == Kind::Tungstenite {
+            self.last.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let tail = &payload[payload.len().saturating_sub(80)..];
+            match number_behind(tail, br#""cursor":"1-1-"#) {
+                Some(last) => self.last.store(last, Ordering::Relaxed),
+                None if payload.starts_with(br#"{"type":"snapshot""#) => {
+                    self.ready.store(1, Ordering::Relaxed);
+                    return;
+                }
+                None => return,
+            }
+            let left_out = number_behind(tail, br#""conflated":"#).unwrap_or_default();
+            self.left_out.fetch_add(left_out, Ordering::Relaxed);
+        }
+        let head = &payload[..payload.len().min(400)];
+        if let Some(born) = number_behind(head, br#""at":"#) {
+            let micros = (now() - born as i64) / 1_000;
+            let mut latencies = self
+                .latencies
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            latencies.push(u32::try_from(micros.max(0)).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+/// Reads frames until the connection ends.
+async fn read(mut stream: TcpStream, kind: Kind, deflate: bool, seen: &Seen) -> Result<()> {
+    let (mut buffer, mut filled) = (vec![0; 2_048], 0);
+    loop {
+        let count = stream.read(&mut buffer[filled..]).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        filled += count;
+        seen.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        let mut start = 0;
+        while let Some((header, length)) = header(&buffer[start..filled])? {
+            let end = start + header + length;
+            if end > filled {
+                break;
+            }
+            let packed = buffer[start] & 0x40 != 0;
+            if buffer[start] & 0x0f == 1 {
+                seen.take(kind, &buffer[start + header..end], packed);
+            }
+            start = end;
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+        if filled == buffer.len() {
+            buffer.resize(buffer.len() * 2, 0);
+        }
+        // Compressed frames say nothing of their rows here: the server says how many there were.
+        if deflate && seen.last.load(Ordering::Relaxed) == 0 {
+            seen.ready.store(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The sizes of a server's frame: header and payload.
+fn header(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
+    let [_, second, rest @ ..] = bytes else {
+        return Ok(None);
+    };
+    Ok(match second {
+        0..=125 => Some((2, usize::from(*second))),
+        126 => rest
+            .first_chunk()
+            .map(|n| (4, usize::from(u16::from_be_bytes(*n)))),
+        127 => match rest.first_chunk() {
+            None => None,
+            Some(n) => {
+                let length = usize::try_from(u64::from_be_bytes(*n));
+                Some((10, length.context("the length of a frame")?))
+            }
+        },
+        _ => bail!("a server's frame is masked"),
+    })
+}

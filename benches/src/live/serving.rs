@@ -1,0 +1,235 @@
+//! The servers, each in a process of its own, told over standard input what to publish.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use engine::graph::{Port, Target};
+use engine::{Epoch, StreamSpec, Tap};
+use futures::SinkExt;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use server::live::{Hubs, Limits, upgrade};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::ROW_BYTES;
+use super::readers::{Kind, now};
+use crate::{CHILD, job};
+
+/// Ticks a second in `/proc/<pid>/stat`.
+const TICKS: f64 = 100.0;
+
+/// A server in a process of its own.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) kind: Kind,
+    pub(super) address: SocketAddr,
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It is of no more use, however it ends.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    pub(super) fn start(kind: Kind) -> Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .args([CHILD, "live", kind.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = process.stdin.take().context("no standard input")?;
+        let output = process.stdout.take().context("no standard output")?;
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let address = line.trim().parse().context("the address of the server")?;
+        Ok(Self {
+            kind,
+            address,
+            process,
+            input,
+            output,
+        })
+    }
+
+    /// Publishes so many rows a second; says how many there were.
+    pub(super) fn publish(&mut self, rate: f64, seconds: f64) -> Result<u64> {
+        writeln!(self.input, "{rate} {seconds}")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        line.trim().parse().context("how many rows were published")
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(format!(
+            "/proc/{}/{file}",
+            self.process.id()
+        ))?)
+    }
+
+    /// Seconds of processor time so far.
+    pub(super) fn processor_time(&self) -> Result<f64> {
+        let text = self.proc("stat")?;
+        let fields = text.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks = ticks.map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+        Ok(ticks.iter().sum::<f64>() / TICKS)
+    }
+
+    /// Resident bytes.
+    pub(super) fn memory(&self) -> Result<f64> {
+        let text = self.proc("status")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(kibibytes.context("VmRSS")? * 1024.0)
+    }
+}
+
+/// What publishes rows.
+type Publish = Box<dyn FnMut(usize) -> Result<()>>;
+
+/// The process of a server: prints its address, publishes what its input asks for.
+pub fn child(arguments: &[String]) -> Result<()> {
+    let runtime = job::runtime()?;
+    let _inside = runtime.enter();
+    let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", listener.local_addr()?)?;
+    let mut publish = match arguments {
+        [name] if name == Kind::Millstream.name() => millstream(listener)?,
+        [name] if name == Kind::Tungstenite.name() => tungstenite(listener),
+        _ => bail!("the process of 'live' is given a server"),
+    };
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let (rate, seconds) = line.split_once(' ').context("a rate and seconds")?;
+        let rows = feed(&mut publish, rate.parse()?, seconds.parse()?)?;
+        writeln!(out, "{rows}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// Publishes at an even rate; says how many rows.
+fn feed(publish: &mut Publish, rate: f64, seconds: f64) -> Result<u64> {
+    let (started, mut rows) = (Instant::now(), 0);
+    let step = Duration::from_secs_f64((1.0 / rate).max(0.001));
+    while started.elapsed().as_secs_f64() < seconds {
+        let due = (started.elapsed().as_secs_f64() * rate) as u64;
+        if due > rows {
+            publish((due - rows) as usize)?;
+            rows = due;
+        }
+        std::thread::sleep(step);
+    }
+    Ok(rows)
+}
+
+/// The text that fills a row up to its size.
+fn filler() -> String {
+    let rest = r#"{"symbol":"S0000","at":1700000000000000000,"text":""}"#;
+    "The quick brown fox jumps over 1 lazy dog; ".repeat(8)[..ROW_BYTES - rest.len()].to_owned()
+}
+
+fn rows(count: usize, next: &mut usize, text: &str) -> Result<RecordBatch> {
+    let symbols = (*next..*next + count).map(|n| format!("S{:04}", n % 1_000));
+    *next += count;
+    let born = now();
+    let columns: [(&str, ArrayRef); 3] = [
+        (
+            "symbol",
+            Arc::new(symbols.map(Some).collect::<StringArray>()),
+        ),
+        ("at", Arc::new(Int64Array::from_value(born, count))),
+        (
+            "text",
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+                text, count,
+            ))),
+        ),
+    ];
+    Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+fn millstream(listener: TcpListener) -> Result<Publish> {
+    let hubs = Hubs::new(Limits::default());
+    let (mut next, text) = (0, filler());
+    let target = Target::new(
+        StreamSpec {
+            name: "rows".to_owned(),
+            connector: "blackhole".to_owned(),
+            options: std::collections::BTreeMap::new(),
+            schema: rows(0, &mut next, &text)?.schema(),
+            metadata: vec![],
+            key: vec!["symbol".to_owned()],
+        },
+        Port::Node(0),
+    );
+    let hub = hubs.open("bench", &target, 1);
+    hub.committed(Epoch(0));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let hubs = hubs.clone();
+            let service = service_fn(move |request| {
+                let answer = upgrade(request, &hubs, None);
+                std::future::ready(answer.map_err(|refusal| anyhow!(refusal.reason)))
+            });
+            let serving = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::spawn(serving);
+        }
+    });
+    Ok(Box::new(move |count| {
+        hub.rows(Epoch(1), &rows(count, &mut next, &text)?);
+        Ok(())
+    }))
+}
+
+/// A broadcast, as small as it can be.
+fn tungstenite(listener: TcpListener) -> Publish {
+    let (sender, _) = broadcast::channel::<Utf8Bytes>(4_096);
+    let subscribe = sender.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut messages = subscribe.subscribe();
+            tokio::spawn(async move {
+                stream.set_nodelay(true)?;
+                let mut socket = tokio_tungstenite::accept_async(stream).await?;
+                loop {
+                    match messages.recv().await {
+                        Ok(text) => socket.send(Message::Text(text)).await?,
+                        // Who is slow loses messages.
+                        Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => return anyhow::Ok(()),
+                    }
+                }
+            });
+        }
+    });
+    let (text, mut next) = (filler(), 0);
+    Box::new(move |count| {
+        for _ in 0..count {
+            let (symbol, born) = (next % 1_000, now());
+            next += 1;
+            let row = format!(r#"{{"symbol":"S{symbol:04}","at":{born},"text":"{text}"}}"#);
+            ensure!(row.len() == ROW_BYTES, "a row has {} bytes", row.len());
+            // Nobody may be there.
+            let _ = sender.send(row.into());
+        }
+        Ok(())
+    })
+}

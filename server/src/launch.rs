@@ -1,0 +1,89 @@
+//! How a job is brought up: its past read, its ends bound, its options settled. What the command
+//! line runs and what the server runs is started here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connectors::http::push::Pusher;
+use engine::runtime::{Backlog, Bindings, Job, JobSpec};
+use engine::{Error, SystemClock};
+
+use crate::folder::{Folder, Past};
+use crate::script::Plan;
+use crate::{bind, places};
+
+/// How often results are committed where the script does not say.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Why a job cannot be brought up.
+#[derive(Debug)]
+pub(crate) enum Grounded {
+    /// What its data folder holds, or that it cannot be used.
+    Folder(Error),
+    /// What a source or a sink has against its options.
+    Ends(Error),
+}
+
+impl Grounded {
+    /// The error itself.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Folder(error) | Self::Ends(error) => error,
+        }
+    }
+}
+
+/// A job ready to start.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// What runs, and how.
+    pub(crate) spec: JobSpec,
+    /// Its sources and sinks.
+    pub(crate) bindings: Bindings,
+    /// The other ends of the tables whose rows are pushed.
+    pub(crate) pushers: Vec<Pusher>,
+    /// How far it came before.
+    pub(crate) past: Past,
+}
+
+impl Launch {
+    /// Reads the folder's past and binds the plan's ends; outputs go by `name`.
+    pub(crate) async fn prepare(
+        plan: &Plan,
+        name: &str,
+        folder: &Folder,
+        digests: bool,
+    ) -> Result<Self, Grounded> {
+        let past = folder.past().await.map_err(Grounded::Folder)?;
+        let owner = folder.owner(name).map_err(Grounded::Folder)?;
+        let bound = bind::served(&plan.graph, &owner, &folder.tables());
+        let (bindings, pushers) = bound.map_err(Grounded::Ends)?;
+        bind::declare(&plan.graph).map_err(Grounded::Folder)?;
+        let interval = plan.script.settings.commit_interval;
+        Ok(Self {
+            spec: JobSpec {
+                graph: Arc::clone(&plan.graph),
+                commit_interval: interval.unwrap_or(COMMIT_INTERVAL),
+                snapshot_after: Backlog::A_SECOND,
+                digests,
+            },
+            bindings,
+            pushers,
+            past,
+        })
+    }
+
+    /// What is worth a warning before the first start.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        match self.past {
+            Past::Nothing => places::behind_their_time(&self.spec.graph),
+            _ => vec![],
+        }
+    }
+
+    /// Starts the job on the current runtime; `folder` is to stay open for as long as it runs.
+    pub(crate) fn start(self, folder: &Folder) -> Job {
+        let log = folder.log().clone();
+        Job::start(self.spec, self.bindings, log, Arc::new(SystemClock))
+    }
+}

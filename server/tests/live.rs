@@ -1,0 +1,16 @@
+//! Live windows over real sockets, with clients of others: tokio-tungstenite, reqwest.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod drops;
+mod frames;
+mod malformed;
+mod restart;
+mod server;
+mod slow;
+mod sse;
+mod wire;
