@@ -1,5 +1,5 @@
 # Everything a contributor runs. Builds share one target folder; see CONTRIBUTING.md.
-.PHONY: demo test check slt-accept dashboard bench ci
+.PHONY: demo test check crash-test slt-accept dashboard bench ci
 
 # The demo: generator -> indicators, bars, alerts -> Parquet, then its own replay.
 demo:
@@ -14,6 +14,10 @@ check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --test main -- floors
+
+# Kills at every point of a commit and at random times, against a real Kafka; takes an hour or so.
+crash-test:
+	CRASH_ROUNDS=20 CRASH_KILLS=200 cargo test --workspace --test main -- crash
 
 # Rewrites the expectations of the golden SQL files.
 slt-accept:

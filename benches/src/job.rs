@@ -199,9 +199,11 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
         job: "bench".to_owned(),
         shard: 0,
     };
+    let targets = connectors::targets(graph, &owner)?;
     let mut bindings = Bindings {
         sources: vec![],
-        targets: vec![],
+        targets: targets.sinks,
+        commit_point: targets.commit_point,
         late: vec![],
         dead: vec![],
         recorders: vec![],
@@ -218,12 +220,6 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
             connectors::parquet::recorder::recorder(path.as_ref(), &stream.name, &owner, &schema)
         });
         bindings.recorders.push(recorder.transpose()?);
-    }
-    for target in &graph.targets {
-        let connector = connectors::find(&target.stream.connector)?;
-        bindings
-            .targets
-            .push(connector.sink(&target.stream, &owner)?);
     }
     std::fs::create_dir_all(data)?;
     let store = LocalFileSystem::new_with_prefix(data)?;

@@ -6,8 +6,9 @@
 //! * **A bad record never stops a job**: it is handed over as rejected, with its bytes, offset and
 //!   reason: property tests of the decoder, poison messages against a real Kafka.
 //! * **A repeatable source repeats exactly from any offset; a sink that publishes after the commit
-//!   publishes an epoch once, however often it is asked** (Kafka, for now: at least once): the
-//!   contract tests.
+//!   publishes an epoch once, however often it is asked**: the contract tests.
+//! * **What Kafka gets exactly once it gets in the job's one transaction** ([`targets`]): the crash
+//!   tests of the binary.
 //! * **An unknown option is an error that names the nearest; secrets never show**: [`options`].
 
 pub mod blackhole;
@@ -38,7 +39,7 @@ use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
-use engine::{Error, Result, Sink, Source, StreamSpec};
+use engine::{CommitPoint, Error, Graph, Result, Sink, Source, StreamSpec};
 
 /// Whose source or sink it is: what a sink names its files and messages by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,4 +121,47 @@ pub fn find(name: &str) -> Result<Box<dyn Connector>> {
     };
     let message = format!("no connector is called '{name}'; {hint}");
     Err(Error::not_found(message))
+}
+
+/// Where the rows of a job go.
+pub struct Targets {
+    /// By target, its sink; `None` where the commit point carries its rows.
+    pub sinks: Vec<Option<Box<dyn Sink>>>,
+    /// What commits the job, where some of its targets share a transaction.
+    pub commit_point: Option<Box<dyn CommitPoint>>,
+}
+
+impl Debug for Targets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Targets").finish_non_exhaustive()
+    }
+}
+
+/// The sinks of a graph's targets, and what commits them. Does no I/O.
+pub fn targets(graph: &Graph, owner: &Owner) -> Result<Targets> {
+    let streams = || graph.targets.iter().map(|target| &target.stream);
+    let (carried, commit_point) = carried(graph, owner)?.unzip();
+    let carried = carried.unwrap_or_default();
+    let sink = |(number, stream): (usize, &StreamSpec)| match carried.contains(&number) {
+        true => Ok(None),
+        false => find(&stream.connector)?.sink(stream, owner).map(Some),
+    };
+    Ok(Targets {
+        sinks: streams().enumerate().map(sink).collect::<Result<_>>()?,
+        commit_point,
+    })
+}
+
+type Carried = (Vec<usize>, Box<dyn CommitPoint>);
+
+#[cfg(feature = "kafka")]
+fn carried(graph: &Graph, owner: &Owner) -> Result<Option<Carried>> {
+    let targets = graph.targets.iter().map(|target| &target.stream);
+    let inputs = graph.inputs.iter().map(|input| &input.stream);
+    kafka::commit_point(targets, inputs, owner)
+}
+
+#[cfg(not(feature = "kafka"))]
+fn carried(_: &Graph, _: &Owner) -> Result<Option<Carried>> {
+    Ok(None)
 }

@@ -1,31 +1,47 @@
-//! Where an epoch becomes committed: a [`CommitPoint`].
+//! Where an epoch becomes committed: a [`CommitPoint`] outside the log.
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::log::record::Record;
 use crate::sink::Epoch;
+use crate::source::Position;
+use crate::waiting::Waiting;
 
-/// The one atomic write of a commit. Before it an epoch is as if it had never been: its input is
-/// asked for again. After it the epoch is never taken back: what it holds for the sinks is
-/// published, after a kill by the next start.
+/// What one atomic write commits.
+#[derive(Debug, Clone, Copy)]
+pub struct Transaction<'a> {
+    /// The epoch: the one after the last.
+    pub epoch: Epoch,
+    /// The rows of the targets that the commit point carries, by target.
+    pub rows: &'a [(usize, Vec<RecordBatch>)],
+    /// By table: where each split is read on once the epoch is committed.
+    pub positions: &'a [Position],
+}
+
+/// A transaction that some of a job's targets share (Kafka's), and that commits the job with them:
+/// their rows, the positions of the input and the number of the epoch become visible in one atomic
+/// write. Before it an epoch is as if it had never been: its input is asked for again. After it
+/// the epoch is never taken back.
 ///
-/// The committer knows nothing else of it. Today the [`Log`](crate::log::Log) is the commit
-/// point: its record is put only where there is none. A transaction elsewhere (Kafka's) becomes
-/// another one by wrapping the log, and no operator, source, sink or loop would change:
-/// `last` takes the fence (`init_transactions`), reads the epoch from the metadata of the
-/// committed offsets and removes records above it from the log; `commit` takes out of the record
-/// the rows that the transaction carries, appends the rest to the log, and then commits these
-/// rows together with the offsets that the journal ends at.
+/// The runtime appends the record of the epoch to the log first, so the log holds every committed
+/// epoch and at most one that is not. Which one that is, [`CommitPoint::last`] tells the next
+/// start, and the record is dropped. A job without a commit point is committed by the append
+/// itself: a record is put only where there is none.
+///
+/// Only the runtime's committer calls it, one call after the other.
 #[async_trait]
 pub trait CommitPoint: Send {
-    /// Fences whoever committed before, and says which epoch was the last; 0 stands for none.
-    /// Called at a start, before the log is read. Afterwards the log holds the records of
-    /// committed epochs only.
-    async fn last(&mut self) -> Result<Epoch>;
-    /// Commits an epoch: the one after the last. It is called again with the same record where
-    /// it was `Unavailable`, and must then not commit twice; any other error ends the job. Its
-    /// future may be dropped at a stop: whether the epoch is committed, `last` tells the next
-    /// start.
-    async fn commit(&mut self, record: &Record) -> Result<()>;
+    /// Fences whoever committed before: nothing of a predecessor is committed after this. Says
+    /// which epoch was the last; `None` where it knows of none. Called at a start, again where it
+    /// was `Unavailable`.
+    async fn last(&mut self) -> Result<Option<Epoch>>;
+    /// Commits an epoch. An `Unavailable` error is answered by the same call again, after a while,
+    /// which must not commit twice; any other error ends the job. Its future may be dropped at a
+    /// stop: whether the epoch is committed, `last` tells the next start.
+    async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()>;
+    /// Where it says why a call waits, while its client mends an outage by itself.
+    fn waiting(&self) -> Option<Waiting> {
+        None
+    }
 }

@@ -3,7 +3,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`stream`], [`source`], [`sink`] | what connectors implement and SQL describes |
-//! | [`commit`] | the one write that makes an epoch committed |
+//! | [`commit`] | the transaction that commits an epoch where sinks have one |
+//! | [`crash`] | where a test may kill the process |
 //! | [`tap`] | what looks at an output's rows as they leave: live windows |
 //! | [`intake`] | the one way in: order, arrival stamps, watermarks, lateness, counts, journal |
 //! | [`graph`], [`operator`] | the graph as data, and its steps |
@@ -20,15 +21,17 @@
 //!   hashers that rows pass have fixed seeds.
 //! * **arrived = accepted + late + future + dead** per table: property test of the intake, and
 //!   asserted after every run of the runtime's tests.
-//! * **A commit is one atomic write** ([`CommitPoint`]; today the put-if-absent of a record); what
-//!   was committed before a kill is published after it, what was not is asked for again: the kill
-//!   tests of [`runtime`].
+//! * **A commit is one atomic write** (the transaction of a [`CommitPoint`], or else the
+//!   put-if-absent of a record); what was committed before a kill is published after it, what was
+//!   not is asked for again: the kill tests of [`runtime`], and of the binary at every [`crash`]
+//!   point.
 //! * **Recovery, replay and live are one code path**: nothing below the intake knows which it is.
 //! * **Indicators are TA-Lib's**: the conformance test walks [`indicator::catalog`].
 //! * **This crate knows no other of the workspace, and not DataFusion**: the `floors` test.
 
 pub mod clock;
 pub mod commit;
+pub mod crash;
 pub mod error;
 pub mod expression;
 pub mod frame;
@@ -50,7 +53,7 @@ pub mod time;
 pub mod waiting;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use commit::CommitPoint;
+pub use commit::{CommitPoint, Transaction};
 pub use error::{Error, ErrorKind, Result};
 pub use expression::{Accumulator, Aggregate, Expression};
 pub use graph::Graph;

@@ -3,13 +3,19 @@
 //! Objects of a shard, in the job's folder of any [`ObjectStore`]:
 //! `shard-0/epoch-00000000000000000042.record`, `shard-0/epoch-….snapshot`, and, once per job,
 //! `plan.txt`; `shard-0/published`, written whenever the job ends in order, says what the sinks had
-//! out then, which no record can: they put out the last rows after it. A record is put only where there is none: that is the commit, and of two processes
-//! that run one job the one that comes second fails. It comes second only while the other's record
-//! is there: once the log is cut, nothing is left to fail on. So a job's folder is also locked by
-//! whoever opens it. Every object begins with a magic number and a version and ends with a
+//! out then, which no record can: they put out the last rows after it. A record is put only where
+//! there is none: without a [`CommitPoint`](crate::CommitPoint) that is the commit, and of two
+//! processes that run one job the one that comes second fails.
+//!
+//! So a start begins with an epoch of its own, without rows, at the very number that a predecessor
+//! that is still there would append next: its **fence**. `shard-0/epoch-….fence` marks it, and the
+//! record of a fence is never cut, or a process that slept for long could append there again.
+//!
+//! Every object begins with a magic number and a version and ends with a
 //! checksum; one that does not check is refused and never overwritten, and so is one of a version
-//! that this build does not write: a log is read by the build that wrote it. Records have version 2;
-//! in version 1 the rows that are kept had all columns of a recording.
+//! that this build does not write: a log is read by the build that wrote it. Records have version 3;
+//! in version 2 none said that a start began with it, in version 1 the rows that are kept had all
+//! columns of a recording.
 
 mod container;
 pub mod record;
@@ -18,13 +24,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use crate::commit::CommitPoint;
+use crate::crash::{self, Point};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Epoch;
 use container::Chunks;
@@ -47,6 +52,8 @@ pub struct Contents {
     pub records: Vec<Epoch>,
     /// Epochs with a snapshot, ascending.
     pub snapshots: Vec<Epoch>,
+    /// Epochs that a start began with, ascending.
+    pub fences: Vec<Epoch>,
 }
 
 impl Contents {
@@ -98,11 +105,13 @@ impl Log {
             match kind {
                 "record" => contents.records.push(Epoch(epoch)),
                 "snapshot" => contents.snapshots.push(Epoch(epoch)),
+                "fence" => contents.fences.push(Epoch(epoch)),
                 _ => {}
             }
         }
         contents.records.sort_unstable();
         contents.snapshots.sort_unstable();
+        contents.fences.sort_unstable();
         Ok(contents)
     }
 
@@ -135,12 +144,19 @@ impl Log {
         StoredSnapshot::decode(&self.get(&path).await?).map_err(|e| damaged(&path, e))
     }
 
-    /// Removes the records up to and including an epoch.
+    /// Removes the records up to and including an epoch, but for fences.
     pub async fn cut_records(&self, through: Epoch, contents: &Contents) -> Result<()> {
-        for epoch in contents.records.iter().filter(|epoch| **epoch <= through) {
+        let records = contents.records.iter().filter(|epoch| **epoch <= through);
+        for epoch in records.filter(|epoch| !contents.fences.contains(epoch)) {
             self.remove(&self.path(*epoch, "record")).await?;
+            crash::reach(Point::Cut);
         }
         Ok(())
+    }
+
+    /// Removes the record of an epoch that was never committed.
+    pub async fn drop_record(&self, epoch: Epoch) -> Result<()> {
+        self.remove(&self.path(epoch, "record")).await
     }
 
     /// Removes the snapshots before an epoch.
@@ -193,15 +209,40 @@ impl Log {
         Ok(())
     }
 
-    async fn append(&self, epoch: Epoch, record: PutPayload) -> Result<()> {
-        match self.create(&self.path(epoch, "record"), record).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => Err(Error::corrupt(format!(
-                "epoch {epoch} of shard {} is in the log already: another process runs this job; \
-                 this one stops and has changed nothing",
-                self.shard
-            ))),
-            other => other,
+    /// Appends the record of an epoch, which makes it durable; the same record may be there
+    /// already.
+    pub async fn append(&mut self, record: &Record) -> Result<()> {
+        let chunks = record.encode(&mut self.spare)?;
+        let payload = chunks.iter().cloned().collect();
+        let path = self.path(record.epoch, "record");
+        let put = self.create(&path, payload).await;
+        put.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => self.taken_over(record.epoch),
+            _ => error,
+        })?;
+        self.spare = Chunks::of(chunks);
+        Ok(())
+    }
+
+    /// Appends the first record of a start at the epoch that a predecessor would append next, which
+    /// then cannot; `false` where it was there first.
+    pub async fn fence(&mut self, record: &Record) -> Result<bool> {
+        let mark = self.path(record.epoch, "fence");
+        self.store.put(&mark, PutPayload::new()).await?;
+        let payload = record.encode(&mut self.spare)?.into_iter().collect();
+        match self.create(&self.path(record.epoch, "record"), payload).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(error),
         }
+    }
+
+    fn taken_over(&self, epoch: Epoch) -> Error {
+        Error::corrupt(format!(
+            "epoch {epoch} of shard {} is in the log already: another process has taken over this \
+             job; this one ends and has changed nothing",
+            self.shard
+        ))
     }
 
     /// Puts an object where there is none; `Corrupt` where there is another.
@@ -229,23 +270,6 @@ impl Log {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// `last` takes no fence: a record is put only where there is none, so where an epoch is there
-/// already, another process has taken over, and this one is the one that is fenced.
-#[async_trait]
-impl CommitPoint for Log {
-    async fn last(&mut self) -> Result<Epoch> {
-        Ok(self.contents().await?.last())
-    }
-
-    async fn commit(&mut self, record: &Record) -> Result<()> {
-        let chunks = record.encode(&mut self.spare)?;
-        let payload = chunks.iter().cloned().collect();
-        self.append(record.epoch, payload).await?;
-        self.spare = Chunks::of(chunks);
-        Ok(())
     }
 }
 

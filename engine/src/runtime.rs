@@ -7,31 +7,50 @@
 //!                               │                        └──snapshots──▶ snapshot loop
 //!                               └──rows that do not wait for the commit──▶ sink loops
 //! ```
-//! Every arrow is a bounded channel, so back-pressure reaches the sources. The steps of a commit:
+//! Every arrow is a bounded channel, so back-pressure reaches the sources. The steps of a commit,
+//! with the [points](crate::crash::Point) between them at which a kill is tested:
 //! 1. the shard ends an epoch: its journal, its rows for the sinks, and a mark behind the rows
-//!    that were sent on at once ([`Emit::Now`](crate::Emit::Now)); it goes on with the next epoch;
-//! 2. the committer waits until these sinks have passed the mark, that is, written the rows;
-//! 3. the record of the epoch is put together: everything that the steps after the commit need;
-//! 4. the [`CommitPoint`](crate::CommitPoint) commits it, in one atomic write. Today that is the
-//!    append to the log, which makes it durable and committed at once;
-//! 5. the sink loops publish it, in epoch order, idempotently;
+//!    that were sent on at once ([`Emit::Now`](crate::Emit::Now)); it goes on with the next epoch
+//!    (`barrier`);
+//! 2. the committer waits until these sinks have passed the mark, that is, written the rows
+//!    (`written`);
+//! 3. the record of the epoch is appended to the log: everything that the steps after the commit
+//!    need, durable (`appended`). Without a [`CommitPoint`](crate::CommitPoint) that is the commit;
+//! 4. with one, its transaction is: the rows that it carries, the positions of the input and the
+//!    number of the epoch, in one atomic write (`transaction-…`, `committed`);
+//! 5. the sink loops publish it, in epoch order, idempotently (`published`, `roll-…`);
 //! 6. now and then the shard's state follows as a snapshot, and the log is cut at the oldest of
-//!    snapshot and publication. That goes on beside the others and never holds them up.
+//!    snapshot and publication (`snapshot-…`, `cut`). That goes on beside the others and never holds
+//!    them up.
 //!
-//! A kill before 4 loses nothing but work: the sources are asked again from the last epoch on.
-//! (What a source that cannot be asked again delivered since is lost.) Rows that were sent at
-//! once are sent again: at least once, never lost. A kill after 4: recovery runs the journal
-//! again from the snapshot, drops the output, publishes what the sinks lack and goes on. What
-//! recovery has to run again is bounded by [`Backlog`].
+//! A start takes the place of whoever ran the job before:
+//! 1. the commit point fences the predecessor and says which epoch was the last;
+//! 2. a record that it does not know is dropped: there is one at most (`recovery-dropped`);
+//! 3. an epoch without rows fences the predecessor at the log, and is committed
+//!    (`recovery-appended`, `recovery-committed`);
+//! 4. the state is that of the newest snapshot, with the journal run again and its output dropped
+//!    (`recovery-repeated`);
+//! 5. what is committed and not published is published (`recovery-published`).
 //!
-//! Whoever is unavailable is waited for (`patience`): sources, sinks and the log. A stop does not
-//! wait: what cannot be committed is left as by a kill, what cannot be published is published at
-//! the next start, and [`Status::unsettled`] says which it is.
+//! | killed | what the next start does |
+//! |---|---|
+//! | before 3 | the sources are asked again from the last epoch on. Rows that were sent at once are sent again: at least once, never lost. (What a source that cannot be asked again delivered since is lost) |
+//! | between 3 and 4 | the same: the record is dropped, and the transaction was aborted by the fence |
+//! | in 4 | the commit point knows whether it took place |
+//! | after 4 | the journal is run again from the snapshot, and what the sinks lack is published |
+//! | in a start | begins anew: nothing of it is seen outside but the epoch without rows |
+//!
+//! What recovery has to run again is bounded by [`Backlog`].
+//!
+//! Whoever is unavailable is waited for (`patience`): sources, sinks, the log and the commit point.
+//! A stop does not wait: what cannot be committed is left as by a kill, what cannot be published is
+//! published at the next start, and [`Status::unsettled`] says which it is.
 
 mod backlog;
 mod committed;
 mod committer;
 pub mod digest;
+mod fence;
 pub mod job;
 mod patience;
 mod recovery;

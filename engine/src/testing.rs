@@ -1,8 +1,10 @@
 //! Support for tests of this and other crates: a graph driven by hand, rows from and to memory.
 
 mod script;
+mod transactions;
 
 pub use script::{Collected, ScriptedSource};
+pub use transactions::Transactions;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use connectors::http::push::{self, Pusher};
-use connectors::{Owner, parquet};
+use connectors::{Owner, Targets, parquet};
 use engine::graph::Input;
 use engine::intake::{dead, recording};
 use engine::runtime::Bindings;
@@ -44,9 +44,14 @@ pub(crate) fn served(
 ) -> Result<(Bindings, Vec<Pusher>)> {
     let inputs = || graph.inputs.iter();
     let (sources, pushers) = sources(graph)?;
+    let Targets {
+        sinks,
+        commit_point,
+    } = connectors::targets(graph, owner)?;
     let bindings = Bindings {
         sources,
-        targets: targets(graph, owner)?,
+        targets: sinks,
+        commit_point,
         late: inputs()
             .map(|input| late(input, owner, tables))
             .collect::<Result<_>>()?,
@@ -81,14 +86,6 @@ fn sources(graph: &Graph) -> Result<(Sources, Vec<Pusher>)> {
         });
     }
     Ok((sources, pushers))
-}
-
-/// The sinks of the graph's outputs.
-pub(crate) fn targets(graph: &Graph, owner: &Owner) -> Result<Vec<Box<dyn Sink>>> {
-    let streams = graph.targets.iter().map(|target| &target.stream);
-    streams
-        .map(|stream| connectors::find(&stream.connector)?.sink(stream, owner))
-        .collect()
 }
 
 /// The recorders of the tables with an `archive`.

@@ -17,6 +17,9 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Die at a step of a commit or a start, as by a kill: what the tests of crashes ask for.
+    #[arg(long, hide = true, global = true, value_name = "POINT[:TIMES]")]
+    pub(crate) crash_at: Option<String>,
 }
 
 /// The commands.
@@ -77,6 +80,10 @@ pub(crate) struct Run {
     /// Forget the log and the state and start empty; outputs and recordings stay
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Run the job though another process that does not answer has its data folder; that one can
+    /// commit nothing any more
+    #[arg(long)]
+    pub(crate) take_over: bool,
     /// Stop after this time, as Ctrl-C does
     #[arg(long, value_name = "20s", value_parser = duration)]
     pub(crate) duration: Option<Duration>,

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use connectors::Owner;
+use connectors::{Owner, parquet};
 use engine::log::Log;
 use engine::{Emit, Error, Graph, Result};
 use object_store::local::LocalFileSystem;
@@ -19,6 +19,9 @@ use crate::{bind, terminal};
 
 /// The file with the name that the job's outputs and recordings go by.
 const NAME: &str = "name.txt";
+
+/// The file whose lock keeps others out.
+const LOCK: &str = "lock";
 
 /// How far a job has come before this start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,27 +45,33 @@ pub(crate) struct Folder {
 impl Folder {
     /// Creates the folder where it is not there yet, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let unusable = |error: io::Error| {
-            Error::invalid(format!(
-                "the data folder '{}' cannot be written; allow this user to write there, or \
-                 choose another with --data",
-                path.display()
-            ))
-            .caused_by(error)
-        };
+        let unusable = |error| unwritable(path, error);
         fs::create_dir_all(path).map_err(unusable)?;
-        let lock = File::create(path.join("lock")).map_err(unusable)?;
+        let lock = File::create(path.join(LOCK)).map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::unavailable(format!(
-                    "the data folder '{}' is in use: another process runs this job; stop it, or \
-                     choose another folder with --data",
-                    path.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            Ok(()) => Self::locked(path, lock),
+            Err(TryLockError::WouldBlock) => Err(Error::unavailable(format!(
+                "the data folder '{}' is in use: another process runs this job; stop it, choose \
+                 another folder with --data, or, where it does not answer, run with --take-over",
+                path.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
+    }
+
+    /// As [`open`](Self::open), also where another process has it: that one keeps a lock that is
+    /// in nobody's way any more. What it does here is refused by the log and by the sinks.
+    pub(crate) fn take_over(path: &Path) -> Result<Self> {
+        let unusable = |error| unwritable(path, error);
+        fs::create_dir_all(path).map_err(unusable)?;
+        let draft = path.join(format!("{LOCK}.{}", std::process::id()));
+        let lock = File::create(&draft).map_err(unusable)?;
+        lock.try_lock().map_err(|error| unusable(error.into()))?;
+        fs::rename(&draft, path.join(LOCK)).map_err(unusable)?;
+        Self::locked(path, lock)
+    }
+
+    fn locked(path: &Path, lock: File) -> Result<Self> {
         let store = LocalFileSystem::new_with_prefix(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -150,6 +159,15 @@ pub(crate) fn owner_in(folder: &Path) -> Result<Option<Owner>> {
     }
 }
 
+fn unwritable(folder: &Path, error: io::Error) -> Error {
+    Error::invalid(format!(
+        "the data folder '{}' cannot be written; allow this user to write there, or choose another \
+         with --data",
+        folder.display()
+    ))
+    .caused_by(error)
+}
+
 fn unusable(file: &Path, error: io::Error) -> Error {
     Error::invalid(format!("'{}' cannot be used", file.display())).caused_by(error)
 }
@@ -157,10 +175,12 @@ fn unusable(file: &Path, error: io::Error) -> Error {
 /// Lets an owner's files of outputs and recordings be completed or removed that a kill left under
 /// temporary names.
 async fn tidy(graph: &Graph, owner: &Owner) -> Result<()> {
-    let targets = graph.targets.iter().zip(bind::targets(graph, owner)?);
-    let local = targets.filter(|(target, _)| target.stream.connector == "parquet");
-    let recorders = bind::recorders(graph, owner)?.into_iter().flatten();
-    for mut sink in local.map(|(_, sink)| sink).chain(recorders) {
+    let targets = connectors::targets(graph, owner)?.sinks;
+    let mut sinks = bind::recorders(graph, owner)?;
+    for (target, sink) in graph.targets.iter().zip(targets) {
+        sinks.extend((target.stream.connector == parquet::NAME).then_some(sink));
+    }
+    for mut sink in sinks.into_iter().flatten() {
         if sink.emit() == Emit::AfterCommit
             && let Err(error) = sink.published().await
         {

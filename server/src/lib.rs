@@ -57,6 +57,11 @@ pub fn run() -> ExitCode {
     if !matches!(cli.command, cli::Command::Serve(_)) {
         telemetry::start();
     }
+    if let Some(point) = &cli.crash_at
+        && let Err(error) = engine::crash::arm(point)
+    {
+        return exit::code(Err(Failure::input(&error)));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
         .enable_all()

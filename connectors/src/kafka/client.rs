@@ -233,8 +233,19 @@ pub(super) fn failed(what: &str, topic: &str, error: KafkaError) -> Error {
              'properties.sasl.*' and 'properties.ssl.*'"
         }
         Some(Code::MessageSizeTooLarge) => {
-            error_of = Error::invalid;
+            // Raising the limit mends it: the job waits for that.
+            error_of = Error::unavailable;
             ": a message is too large; raise the topic's 'max.message.bytes'"
+        }
+        Some(Code::TransactionalIdAuthorizationFailed) => {
+            error_of = Error::invalid;
+            ": the brokers do not allow its transactions; grant this user WRITE and DESCRIBE on the \
+             transactional id, or write with 'sink.delivery-guarantee' = 'at-least-once'"
+        }
+        Some(Code::InvalidTransactionTimeout) => {
+            error_of = Error::invalid;
+            ": the brokers allow no such 'properties.transaction.timeout.ms'; lower it to their \
+             'transaction.max.timeout.ms'"
         }
         _ if matches!(
             error,

@@ -1,15 +1,20 @@
 //! Kafka: a topic as a table to read and to write. Offsets come from the log or from
-//! `scan.startup.mode`, never from a consumer group's own commits while the job runs.
+//! `scan.startup.mode`, never from a consumer group's own commits while the job runs. What is
+//! written exactly once goes by the job's one transaction ([`commit_point`]).
 
 mod client;
 mod key;
+mod lent;
 mod metadata;
 mod partition;
 mod reader;
 mod sink;
 mod source;
 mod start;
+mod transaction;
 mod writer;
+
+pub(crate) use transaction::commit_point;
 
 use engine::{Result, StreamSpec};
 use serde::Deserialize;
@@ -42,13 +47,22 @@ use crate::{Connector, Owner};
 /// | `key` | `STRING` (must be UTF-8), `BYTES` |
 /// | `headers` | `STRING` (a JSON object), `MAP<STRING, BYTES>`, `MAP<STRING, STRING>`; of headers with one name the last counts |
 ///
-/// Partitions that are added to a topic are read after the next start of the job.
+/// Messages of transactions are read once they are committed, aborted ones never
+/// (`properties.isolation.level`). Partitions that are added to a topic while the job runs are
+/// read from their first message on.
 ///
 /// **Writing.** The table option `key` names the columns of the message key: the text of one
 /// column, a JSON array of several; without it, or where the one column is NULL, messages have
-/// no key. Equal keys go to the same partition as the Java clients choose it. An epoch counts as
-/// published once every message of it is acknowledged by all in-sync replicas; after a kill the
-/// last epochs may be sent again (at least once).
+/// no key. Equal keys go to the same partition as the Java clients choose it.
+///
+/// By default a job's rows, the offsets of what it has read and the number of its epoch are
+/// committed in one Kafka transaction at every commit of the job: whoever reads committed messages
+/// alone (`isolation.level=read_committed`) sees each result once, whatever was killed. All tables
+/// that a job writes so are on one cluster and have the same `properties.*`, for they share one
+/// producer. Its transactional id is `millstream.<job>-<log>.<shard>`, the same is the group in
+/// which the epoch is kept (as the offset of partition 0 of the first topic) and, where
+/// `properties.group.id` of the table that is read names no other, the offsets. Where ACLs are
+/// in force the user needs WRITE on the transactional id and READ on these groups.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
     /// The topic. A source reads several, separated by commas; a sink writes one.
@@ -62,7 +76,8 @@ pub struct Options {
     /// `queued.min.messages` 10,000; when writing `compression.type` lz4, `linger.ms` 1,
     /// `queue.buffering.max.messages` 30,000, `partitioner` `murmur2_random`,
     /// `enable.idempotence` true, `message.timeout.ms` 0 (a broker that is away is waited for),
-    /// `message.max.bytes` 64 MB (the topic's own limit decides).
+    /// `message.max.bytes` 64 MB (the topic's own limit decides); in transactions
+    /// `retry.backoff.ms` 1, and `transaction.timeout.ms` is how long a transaction may take.
     #[serde(rename = "properties.*")]
     pub properties: Properties,
     /// Where a partition starts that the log knows nothing of: `group-offsets` (default),
@@ -76,8 +91,12 @@ pub struct Options {
     /// partitions have when reading starts.
     #[serde(rename = "scan.bounded.mode", default)]
     pub bounded: Bounded,
-    /// `at-least-once` (default), or `none`: an epoch counts as published once its messages are
-    /// handed to the client, so a kill may lose some. `exactly-once` is not available yet.
+    /// How often a topic is asked for partitions that were added (default 10 s); `0 s`: never.
+    #[serde(rename = "scan.topic-partition-discovery.interval")]
+    pub discovery: Option<options::Duration>,
+    /// `exactly-once` (default); `at-least-once`: an epoch counts as published once every message
+    /// of it is acknowledged by all in-sync replicas, and after a kill the last epochs may be sent
+    /// again; or `none`: once its messages are handed to the client, so a kill may lose some.
     #[serde(rename = "sink.delivery-guarantee", default)]
     pub guarantee: Guarantee,
 }
@@ -112,14 +131,17 @@ pub enum Bounded {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
-    /// Every row is there, some may be there twice after a kill.
+    /// Every row is there once, for those who read committed messages alone.
     #[default]
+    ExactlyOnce,
+    /// Every row is there, some may be there twice after a kill.
     AtLeastOnce,
     /// Nobody waits for the broker.
     None,
-    /// Not available yet.
-    ExactlyOnce,
 }
+
+/// The name in `'connector' = '…'`.
+pub const NAME: &str = "kafka";
 
 /// The connector `kafka`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -127,7 +149,7 @@ pub struct Kafka;
 
 impl Connector for Kafka {
     fn name(&self) -> &'static str {
-        "kafka"
+        NAME
     }
 
     fn source(&self, stream: &StreamSpec) -> Result<Box<dyn engine::Source>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
-use engine::{Error, Polled, Position, Result};
+use engine::{Error, ErrorKind, Polled, Position, Result};
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::client::{self, Shared};
 use super::partition::Partition;
+use super::Bounded;
 use super::source::{Settings, split};
 use super::start::{self, Start};
 
@@ -27,6 +28,8 @@ const MOST_BYTES: usize = 16 << 20;
 const QUEUE: usize = 8;
 /// How often an idle thread looks whether it is still wanted.
 const IDLE: Duration = Duration::from_millis(100);
+/// How often a topic is asked for new partitions where the options do not say.
+const DISCOVERY: Duration = Duration::from_secs(10);
 /// How often an outage is looked into.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,8 @@ struct Topic<'a> {
     rows: usize,
     bytes: usize,
     probed: Instant,
+    /// When partitions were looked for last.
+    discovered: Instant,
 }
 
 impl<'a> Topic<'a> {
@@ -113,28 +118,69 @@ impl<'a> Topic<'a> {
             rows: 0,
             bytes: 0,
             probed: Instant::now(),
+            discovered: Instant::now(),
         };
-        for start in starts {
-            let partition = Partition::open(settings, start)?;
-            let number = partition.start.partition as usize;
-            topic
-                .partitions
-                .resize_with(topic.partitions.len().max(number + 1), || None);
-            topic.partitions[number] = Some(partition);
-        }
-        topic.assign()?;
+        let listening = topic.add(starts)?;
         settings.context.up();
+        Ok(listening.then_some(topic))
+    }
+
+    /// Reads these partitions, too; `false` where nobody listens any more.
+    fn add(&mut self, starts: Vec<Start>) -> Result<bool> {
+        let mut fresh = vec![];
+        for start in starts {
+            let partition = Partition::open(self.settings, start)?;
+            let number = partition.start.partition as usize;
+            let count = self.partitions.len().max(number + 1);
+            self.partitions.resize_with(count, || None);
+            fresh.extend(partition.start.fresh.then_some(number));
+            self.partitions[number] = Some(partition);
+        }
+        self.assign()?;
         // A start that the log does not know is told before any row, so that a restart goes on
         // there even if no message has come by then.
-        for number in 0..topic.partitions.len() {
-            let fresh = topic.partitions[number]
-                .as_ref()
-                .is_some_and(|p| p.start.fresh);
-            if fresh && !topic.hand_over(number)? {
-                return Ok(None);
+        for number in fresh {
+            if !self.hand_over(number)? {
+                return Ok(false);
             }
         }
-        Ok(Some(topic))
+        Ok(true)
+    }
+
+    /// Looks now and then whether the topic has got more partitions; `false` where nobody listens
+    /// any more.
+    fn discover(&mut self) -> Result<bool> {
+        let interval = self.settings.options.discovery;
+        let interval = interval.map_or(DISCOVERY, |interval| interval.0);
+        let bounded = self.settings.options.bounded != Bounded::Unbounded;
+        let wanted = !bounded && !interval.is_zero() && self.discovered.elapsed() >= interval;
+        if !wanted || self.settings.context.is_down() {
+            return Ok(true);
+        }
+        self.discovered = Instant::now();
+        let numbers = match client::partitions(self.consumer.client(), self.name) {
+            Ok(numbers) => numbers,
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let known = |number: &i32| matches!(self.partitions.get(*number as usize), Some(Some(_)));
+        let added: Vec<i32> = numbers.into_iter().filter(|number| !known(number)).collect();
+        if added.is_empty() {
+            return Ok(true);
+        }
+        tracing::info!(topic = self.name, ?added, "the topic has more partitions");
+        let position = self.position();
+        let starts =
+            start::resolve(&self.consumer, self.settings, self.name, &added, &position)?;
+        self.add(starts)
+    }
+
+    /// Where each partition is read on.
+    fn position(&self) -> Position {
+        let partitions = self.partitions.iter().flatten();
+        partitions
+            .map(|p| (p.start.split.clone(), p.next_offset))
+            .collect()
     }
 
     fn assign(&self) -> Result<()> {
@@ -179,6 +225,9 @@ impl<'a> Topic<'a> {
                 return Ok(false);
             }
             self.probe();
+            if !self.discover()? {
+                return Ok(false);
+            }
         }
     }
 
@@ -268,11 +317,7 @@ impl<'a> Topic<'a> {
     /// was wrong for a moment, as just after a start.
     fn reassign(&mut self, error: &KafkaError) -> Result<()> {
         tracing::warn!(topic = self.name, %error, "the broker misses what is read");
-        let partitions = self.partitions.iter().flatten();
-        let position: Position = partitions
-            .map(|p| (p.start.split.clone(), p.next_offset))
-            .collect();
-        find(self.settings, self.name, &position, &self.consumer)?;
+        find(self.settings, self.name, &self.position(), &self.consumer)?;
         self.assign()
     }
 
@@ -322,21 +367,13 @@ fn find(
     consumer: &BaseConsumer<Shared>,
 ) -> Result<Vec<Start>> {
     let partitions = client::partitions(consumer.client(), topic)?;
-    let prefix = format!("{topic}-");
     let exists = |name: &str| {
         partitions
             .iter()
             .any(|number| &*split(topic, *number).0 == name)
     };
-    // Only names that this topic's partitions can have: 'a-00001' is not one of the topic 'a-b'.
-    let ours = |name: &str| {
-        name.strip_prefix(&prefix)
-            .is_some_and(|n| n.parse::<i32>().is_ok())
-    };
-    if let Some(gone) = position
-        .keys()
-        .find(|split| ours(&split.0) && !exists(&split.0))
-    {
+    let mut ours = position.keys().filter(|split| start::is_of(split, topic));
+    if let Some(gone) = ours.find(|split| !exists(&split.0)) {
         return Err(Error::corrupt(format!(
             "the job has read '{gone}', but the kafka topic '{topic}' has only {} partitions: it \
              was deleted and created again; start the job with empty state",

@@ -1,7 +1,7 @@
-//! The sink: publishes committed epochs from a blocking thread and waits for the brokers' word.
+//! The sink without transactions: publishes committed epochs and waits for the brokers' word.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -9,10 +9,9 @@ use engine::{Emit, Epoch, Error, Result, StreamSpec, Waiting};
 use rdkafka::config::ClientConfig;
 
 use super::client::{self, Context};
-use super::key::Keys;
-use super::writer::Writer;
+use super::lent::Lent;
+use super::writer::{Producer, Rows};
 use super::{Guarantee, Options};
-use crate::format;
 use crate::options::invalid;
 
 /// Everything that a writer must know.
@@ -29,33 +28,49 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Sink {
     settings: Arc<Settings>,
-    /// Taken while it works; a call that was dropped or failed leaves none behind, and the next
-    /// one opens a new producer.
-    writer: Option<Writer>,
+    writer: Lent<Writer>,
     /// Whether the topic was found to be there.
     opened: bool,
     published: Epoch,
 }
 
-/// Tells the blocking thread that its caller is gone.
-struct Cancel(Arc<AtomicBool>);
+/// A producer for one topic.
+#[derive(Debug)]
+struct Writer {
+    producer: Producer,
+    rows: Rows,
+    /// Whether the brokers' word is waited for.
+    waits: bool,
+}
 
-impl Drop for Cancel {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+impl Writer {
+    fn open(settings: &Settings) -> Result<Self> {
+        let waits = settings.guarantee != Guarantee::None;
+        let Settings {
+            config, context, ..
+        } = settings;
+        Ok(Self {
+            producer: Producer::open(config, context, &[&settings.topic], !waits)?,
+            rows: Rows::new(&settings.stream, &settings.topic)?,
+            waits,
+        })
+    }
+
+    /// Sends the rows and returns once all are acknowledged, or at once with the guarantee
+    /// `none`.
+    fn publish(&mut self, rows: &[RecordBatch], cancelled: &AtomicBool) -> Result<()> {
+        for batch in rows {
+            self.rows.send(&mut self.producer, batch, cancelled)?;
+        }
+        match self.waits {
+            true => self.producer.wait(cancelled),
+            false => Ok(()),
+        }
     }
 }
 
 impl Sink {
     pub(super) fn new(stream: &StreamSpec, options: Options) -> Result<Self> {
-        if options.guarantee == Guarantee::ExactlyOnce {
-            let key = "sink.delivery-guarantee";
-            return Err(invalid(
-                stream,
-                key,
-                "is 'exactly-once', which is not available yet; write 'at-least-once'",
-            ));
-        }
         if options.topic.contains(',') {
             return Err(invalid(
                 stream,
@@ -64,15 +79,11 @@ impl Sink {
             ));
         }
         // Checked here, so that a wrong table is refused before anything is connected.
-        format::encoder(stream)?;
-        Keys::new(&stream.name, &stream.schema, &stream.key)?;
-        let servers = options
-            .properties
-            .get("bootstrap.servers")
-            .map_or("-", |text| text.shown());
+        Rows::new(stream, &options.topic)?;
+        let servers = servers(&options);
         let settings = Settings {
             stream: stream.clone(),
-            config: config(stream, &options)?,
+            config: config(stream, &options, &[])?,
             context: Arc::new(Context::new(format!(
                 "kafka {servers}, topic {}",
                 options.topic
@@ -82,64 +93,60 @@ impl Sink {
         };
         Ok(Self {
             settings: Arc::new(settings),
-            writer: None,
+            writer: Lent::new(),
             opened: false,
             published: Epoch(0),
         })
     }
 
-    /// Lets the writer work on a thread that may block.
     async fn with<F>(&mut self, work: F) -> Result<()>
     where
         F: FnOnce(&mut Writer, &AtomicBool) -> Result<()> + Send + 'static,
     {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let cancel = Cancel(Arc::clone(&cancelled));
-        let (settings, writer) = (Arc::clone(&self.settings), self.writer.take());
-        let worked = tokio::task::spawn_blocking(move || {
-            let mut writer = match writer {
-                Some(writer) => writer,
-                None => Writer::open(&settings)?,
-            };
-            // A writer that failed is dropped here, where it may block for a moment.
-            work(&mut writer, &cancelled).map(|()| writer)
-        });
-        let ended = worked.await;
-        drop(cancel);
-        let ended =
-            ended.map_err(|error| Error::internal("the kafka writer ended").caused_by(error))?;
-        self.writer = Some(ended?);
-        Ok(())
+        let settings = Arc::clone(&self.settings);
+        let open = move || Writer::open(&settings);
+        self.writer.with(open, work).await
     }
 }
 
-fn config(stream: &StreamSpec, options: &Options) -> Result<ClientConfig> {
+/// The brokers as errors may show them.
+pub(super) fn servers(options: &Options) -> &str {
+    let servers = options.properties.get("bootstrap.servers");
+    servers.map_or("-", |text| text.shown())
+}
+
+/// The configuration of a producer, with other defaults where a caller knows better.
+pub(super) fn config(
+    stream: &StreamSpec,
+    options: &Options,
+    other: &[(&str, &str)],
+) -> Result<ClientConfig> {
     let mut properties = options.properties.clone();
     // A table that is read and written has both clients' properties.
     for key in ["auto.offset.reset", "group.id"] {
         properties.remove(key);
     }
+    let mut defaults = vec![
+        ("client.id", "millstream"),
+        ("compression.type", "lz4"),
+        ("enable.idempotence", "true"),
+        ("linger.ms", "1"),
+        // The brokers know the limit of the topic; the client's own would only be in the way.
+        ("message.max.bytes", "67108864"),
+        // An outage is waited for: giving up after five minutes would mean duplicates.
+        ("message.timeout.ms", "0"),
+        ("partitioner", "murmur2_random"),
+        ("queue.buffering.max.messages", "30000"),
+        ("reconnect.backoff.max.ms", "2000"),
+    ];
+    defaults.retain(|(key, _)| other.iter().all(|(other, _)| key != other));
+    defaults.extend(other);
+    let ours = "it names the job's own transactions";
     client::config(
         stream,
         &properties,
-        &[
-            ("client.id", "millstream"),
-            ("compression.type", "lz4"),
-            ("enable.idempotence", "true"),
-            ("linger.ms", "1"),
-            // The brokers know the limit of the topic; the client's own would only be in the way.
-            ("message.max.bytes", "67108864"),
-            // An outage is waited for: giving up after five minutes would mean duplicates.
-            ("message.timeout.ms", "0"),
-            ("partitioner", "murmur2_random"),
-            ("queue.buffering.max.messages", "30000"),
-            ("reconnect.backoff.max.ms", "2000"),
-        ],
-        &[(
-            "transactional.id",
-            "",
-            "'exactly-once' is not available yet",
-        )],
+        &defaults,
+        &[("transactional.id", "", ours)],
     )
 }
 
@@ -160,6 +167,11 @@ impl engine::Sink for Sink {
     }
 
     async fn published(&mut self) -> Result<Epoch> {
+        if self.settings.guarantee == Guarantee::ExactlyOnce {
+            return Err(Error::internal(
+                "rows of a table with 'exactly-once' belong into the job's transaction",
+            ));
+        }
         if !self.opened {
             // A topic that cannot be written is known before any row.
             self.with(|_, _| Ok(())).await?;
@@ -169,10 +181,11 @@ impl engine::Sink for Sink {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        if self.writer.is_none() {
+        if !self.writer.is_open() {
             return Ok(());
         }
-        self.with(Writer::wait).await
+        self.with(|writer, cancelled| writer.producer.wait(cancelled))
+            .await
     }
 
     fn waiting(&self) -> Option<Waiting> {

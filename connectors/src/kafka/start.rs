@@ -24,7 +24,15 @@ pub(super) struct Start {
     pub(super) fresh: bool,
 }
 
-/// The start of each of these partitions.
+/// Whether a split is a partition of the topic: 'a-00001' is not one of the topic 'a-b'.
+pub(super) fn is_of(split: &Split, topic: &str) -> bool {
+    let number = split.0.strip_prefix(topic);
+    let number = number.and_then(|rest| rest.strip_prefix('-'));
+    number.is_some_and(|number| number.parse::<i32>().is_ok())
+}
+
+/// The start of each of these partitions: where `position` says, or, of a topic that it knows
+/// nothing of, where the options say.
 pub(super) fn resolve(
     consumer: &BaseConsumer<Shared>,
     settings: &Settings,
@@ -54,7 +62,9 @@ pub(super) fn resolve(
             fresh: known.is_none(),
         });
     }
-    if fresh.is_empty() {
+    // A partition that was added while the job knew the others has nothing that it is not to read.
+    let added = position.keys().any(|split| is_of(split, topic));
+    if fresh.is_empty() || added {
         return Ok(starts);
     }
     let asked: Vec<_> = fresh

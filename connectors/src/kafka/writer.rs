@@ -1,21 +1,19 @@
-//! The producer and the loop around it: encode a batch once, queue its messages, wait for all.
+//! The producer and what feeds it: encode a batch once, queue its messages, wait for all.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use engine::{Error, Result};
+use engine::{Error, Result, StreamSpec};
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
-use super::Guarantee;
 use super::client::{self, Context, failed};
 use super::key::Keys;
-use super::sink::Settings;
 use crate::format::{self, Encoder, Messages};
 
 /// Messages between two looks at what was acknowledged.
@@ -25,26 +23,40 @@ const WAIT: Duration = Duration::from_millis(1);
 /// Most characters of a key in an error.
 const SHOWN_KEY: usize = 80;
 
-/// A producer for one topic, with its buffers.
-pub(super) struct Writer {
-    settings: Arc<Settings>,
-    producer: BaseProducer<Delivery>,
-    encoder: Box<dyn Encoder>,
-    messages: Messages,
-    keys: Keys,
+/// A client that sends messages, and hears what became of them.
+pub(super) struct Producer {
+    pub(super) client: BaseProducer<Delivery>,
+    /// Whether a message that is not taken is only told.
+    lenient: bool,
     sent: u64,
 }
 
-impl std::fmt::Debug for Writer {
+impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer")
+        f.debug_struct("Producer")
             .field("sent", &self.sent)
             .finish_non_exhaustive()
     }
 }
 
+/// The rows of one table as messages of its topic, with its buffers.
+pub(super) struct Rows {
+    topic: String,
+    encoder: Box<dyn Encoder>,
+    messages: Messages,
+    keys: Keys,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What the brokers said about the messages of a producer.
-struct Delivery {
+pub(super) struct Delivery {
     context: Arc<Context>,
     /// Messages that are acknowledged or failed.
     settled: AtomicU64,
@@ -55,90 +67,69 @@ struct Delivery {
 #[derive(Debug)]
 struct Failure {
     error: KafkaError,
+    topic: String,
     key: Option<String>,
     bytes: usize,
 }
 
-impl Writer {
-    /// Connects and looks whether the topic is there.
-    pub(super) fn open(settings: &Arc<Settings>) -> Result<Self> {
+impl Producer {
+    /// Connects and looks whether the topics are there.
+    pub(super) fn open(
+        config: &ClientConfig,
+        context: &Arc<Context>,
+        topics: &[&str],
+        lenient: bool,
+    ) -> Result<Self> {
         let delivery = Delivery {
-            context: Arc::clone(&settings.context),
+            context: Arc::clone(context),
             settled: AtomicU64::new(0),
             failure: Mutex::new(None),
         };
-        let topic = &settings.topic;
-        let producer: BaseProducer<Delivery> = settings
-            .config
+        let all = topics.join(", ");
+        let client: BaseProducer<Delivery> = config
             .create_with_context(delivery)
-            .map_err(|error| failed("open", topic, error))?;
-        if let Err(error) = client::partitions(producer.client(), topic) {
-            // The reason of an outage waits in the queue.
-            producer.poll(Duration::from_millis(50));
-            return Err(settings.context.explain(topic, error));
+            .map_err(|error| failed("open", &all, error))?;
+        for topic in topics {
+            if let Err(error) = client::partitions(client.client(), topic) {
+                // The reason of an outage waits in the queue.
+                client.poll(Duration::from_millis(50));
+                return Err(context.explain(topic, error));
+            }
         }
-        settings.context.up();
-        let stream = &settings.stream;
+        context.up();
         Ok(Self {
-            producer,
-            encoder: format::encoder(stream)?,
-            messages: Messages::default(),
-            keys: Keys::new(&stream.name, &stream.schema, &stream.key)?,
+            client,
+            lenient,
             sent: 0,
-            settings: Arc::clone(settings),
         })
-    }
-
-    /// Sends the rows and returns once all are acknowledged, or at once with the guarantee
-    /// `none`.
-    pub(super) fn publish(&mut self, rows: &[RecordBatch], cancelled: &AtomicBool) -> Result<()> {
-        for batch in rows {
-            self.send(batch, cancelled)?;
-        }
-        match self.settings.guarantee {
-            Guarantee::None => Ok(()),
-            _ => self.wait(cancelled),
-        }
     }
 
     /// Waits until everything that was sent is acknowledged.
     pub(super) fn wait(&mut self, cancelled: &AtomicBool) -> Result<()> {
-        while self.producer.context().settled.load(Ordering::Relaxed) < self.sent {
+        while self.client.context().settled.load(Ordering::Relaxed) < self.sent {
             self.look(WAIT, cancelled)?;
         }
         self.look(Duration::ZERO, cancelled)
     }
 
-    fn send(&mut self, batch: &RecordBatch, cancelled: &AtomicBool) -> Result<()> {
-        let mut messages = std::mem::take(&mut self.messages);
-        messages.clear();
-        self.encoder.encode(batch, &mut messages)?;
-        let mut key_buffers = std::mem::take(&mut self.keys);
-        let keys = key_buffers.of(batch)?;
-        for (row, payload) in messages.iter().enumerate() {
-            if row % POLL_EVERY == 0 {
-                self.look(Duration::ZERO, cancelled)?;
-            }
-            self.queue(keys.get(row), payload, cancelled)?;
-        }
-        self.keys = key_buffers;
-        self.messages = messages;
-        Ok(())
-    }
-
     /// Puts a message into the client's queue, waiting while that is full.
-    fn queue(&mut self, key: Option<&[u8]>, payload: &[u8], cancelled: &AtomicBool) -> Result<()> {
-        let settings = Arc::clone(&self.settings);
-        let mut record = BaseRecord::<[u8], [u8]>::to(&settings.topic).payload(payload);
+    fn queue(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        payload: &[u8],
+        cancelled: &AtomicBool,
+    ) -> Result<()> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(payload);
         record.key = key;
-        while let Err((error, refused)) = self.producer.send(record) {
+        while let Err((error, refused)) = self.client.send(record) {
             if error.rdkafka_error_code() != Some(Code::QueueFull) {
-                let failure = Failure {
+                return Err(told(Failure {
                     error,
+                    topic: topic.to_owned(),
                     key: key.map(shown),
                     bytes: payload.len(),
-                };
-                return Err(self.told(failure));
+                }));
             }
             self.look(WAIT, cancelled)?;
             record = refused;
@@ -149,39 +140,75 @@ impl Writer {
 
     /// Hears what the brokers said meanwhile.
     fn look(&self, wait: Duration, cancelled: &AtomicBool) -> Result<()> {
-        self.producer.poll(wait);
+        self.client.poll(wait);
         if cancelled.load(Ordering::Relaxed) {
-            return Err(Error::unavailable(
-                "the publication was given up by its caller",
-            ));
+            return Err(Error::unavailable("the call was given up by its caller"));
         }
-        let delivery = self.producer.context();
-        let failure = delivery
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let failure = self.client.context().take_failure();
         match failure {
             None => Ok(()),
-            Some(failure) if self.settings.guarantee == Guarantee::None => {
-                tracing::warn!(
-                    error = self.told(failure).chain(),
-                    "a message was not delivered"
-                );
+            Some(failure) if self.lenient => {
+                let error = told(failure).chain();
+                tracing::warn!(error, "a message was not delivered");
                 Ok(())
             }
-            Some(failure) => Err(self.told(failure)),
+            Some(failure) => Err(told(failure)),
         }
     }
 
-    /// The error of a message that was not taken.
-    fn told(&self, failure: Failure) -> Error {
-        let topic = &self.settings.topic;
-        let which = match failure.key {
-            Some(key) => format!("the message with key '{key}' ({} bytes)", failure.bytes),
-            None => format!("a message without key ({} bytes)", failure.bytes),
-        };
-        failed(&format!("write {which} to"), topic, failure.error)
+    /// Forgets what was sent: it was given up.
+    pub(super) fn forget(&mut self) {
+        self.client.poll(Duration::ZERO);
+        let delivery = self.client.context();
+        drop(delivery.take_failure());
+        self.sent = delivery.settled.load(Ordering::Relaxed);
+    }
+}
+
+impl Rows {
+    /// Of that table; does no I/O.
+    pub(super) fn new(stream: &StreamSpec, topic: &str) -> Result<Self> {
+        Ok(Self {
+            topic: topic.to_owned(),
+            encoder: format::encoder(stream)?,
+            messages: Messages::default(),
+            keys: Keys::new(&stream.name, &stream.schema, &stream.key)?,
+        })
+    }
+
+    /// Puts a batch into the queue of a producer.
+    pub(super) fn send(
+        &mut self,
+        producer: &mut Producer,
+        batch: &RecordBatch,
+        cancelled: &AtomicBool,
+    ) -> Result<()> {
+        self.messages.clear();
+        self.encoder.encode(batch, &mut self.messages)?;
+        let keys = self.keys.of(batch)?;
+        for (row, payload) in self.messages.iter().enumerate() {
+            if row % POLL_EVERY == 0 {
+                producer.look(Duration::ZERO, cancelled)?;
+            }
+            producer.queue(&self.topic, keys.get(row), payload, cancelled)?;
+        }
+        Ok(())
+    }
+}
+
+/// The error of a message that was not taken.
+fn told(failure: Failure) -> Error {
+    let which = match failure.key {
+        Some(key) => format!("the message with key '{key}' ({} bytes)", failure.bytes),
+        None => format!("a message without key ({} bytes)", failure.bytes),
+    };
+    failed(&format!("write {which} to"), &failure.topic, failure.error)
+}
+
+impl Delivery {
+    fn take_failure(&self) -> Option<Failure> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
     }
 }
 
@@ -210,6 +237,7 @@ impl ProducerContext for Delivery {
                 {
                     *failure = Some(Failure {
                         error: error.clone(),
+                        topic: message.topic().to_owned(),
                         key: message.key().map(shown),
                         bytes: message.payload_len(),
                     });

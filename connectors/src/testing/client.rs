@@ -110,6 +110,8 @@ impl Client {
             .set("enable.auto.commit", "false");
         config
             .set("fetch.queue.backoff.ms", "2")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest");
         config
             .create_with_context(Quiet)
@@ -271,6 +273,43 @@ impl Broker {
 
     /// Reads a topic from its beginning until there are `most` messages or the time is over.
     pub fn consume_for(&self, topic: &str, most: usize, time: Duration) -> Result<Vec<Record>> {
+        let (consumer, _) = self.assigned(topic)?;
+        let started = Instant::now();
+        let mut records = Vec::with_capacity(most.min(1 << 20));
+        while records.len() < most && started.elapsed() < time {
+            match consumer.poll(Duration::from_millis(20)) {
+                Some(Ok(message)) => records.push(Record::read(&message)),
+                Some(Err(error)) => tracing::debug!(%error, "while consuming"),
+                None => {}
+            }
+        }
+        Ok(records)
+    }
+
+    /// Everything in a topic that is committed, in the order of its partitions.
+    pub fn committed(&self, topic: &str) -> Result<Vec<Record>> {
+        let (consumer, partitions) = self.assigned(topic)?;
+        let (started, mut ended) = (Instant::now(), 0);
+        let mut records = vec![];
+        while ended < partitions {
+            match consumer.poll(Duration::from_millis(20)) {
+                Some(Ok(message)) => records.push(Record::read(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+                Some(Err(error)) => tracing::debug!(%error, "while consuming"),
+                None if started.elapsed() > WITHIN => {
+                    let text = format!("the end of the topic '{topic}' is out of reach");
+                    return Err(Error::unavailable(text));
+                }
+                None => {}
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        Ok(records)
+    }
+
+    /// A consumer at the beginning of all partitions, and how many there are. It reads committed
+    /// messages alone.
+    fn assigned(&self, topic: &str) -> Result<(BaseConsumer<Quiet>, usize)> {
         let consumer = self.client.consumer("millstream-testing")?;
         let partitions = retry("find the topic", || {
             let metadata = consumer
@@ -290,16 +329,7 @@ impl Broker {
         consumer
             .assign(&list)
             .map_err(|error| failed("assign partitions", error))?;
-        let started = Instant::now();
-        let mut records = Vec::with_capacity(most.min(1 << 20));
-        while records.len() < most && started.elapsed() < time {
-            match consumer.poll(Duration::from_millis(20)) {
-                Some(Ok(message)) => records.push(Record::read(&message)),
-                Some(Err(error)) => tracing::debug!(%error, "while consuming"),
-                None => {}
-            }
-        }
-        Ok(records)
+        Ok((consumer, partitions))
     }
 }
 

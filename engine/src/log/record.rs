@@ -19,9 +19,18 @@ use crate::sink::Epoch;
 const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
 const PUBLISHED: [u8; 8] = *b"MSPUBLSH";
-const RECORD_VERSION: u32 = 2;
+const RECORD_VERSION: u32 = 3;
 const SNAPSHOT_VERSION: u32 = 4;
 const PUBLISHED_VERSION: u32 = 1;
+
+/// Who began with a record: no two starts are equal in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// When it began, in nanoseconds.
+    pub at: i64,
+    /// The number of its process.
+    pub process: u32,
+}
 
 /// An epoch: what arrived, and what left for the sinks.
 #[derive(Debug, Clone, Default)]
@@ -33,12 +42,15 @@ pub struct Record {
     /// The arrivals of tables that are recorded or cannot be asked again, as rows of a
     /// recording: by table.
     pub kept: Vec<(usize, Vec<RecordBatch>)>,
-    /// The rows for the sinks that publish after the commit: by output.
+    /// The rows for the sinks that publish after the commit: by output. Those that the commit point
+    /// carries are not among them.
     pub outputs: Vec<(usize, Vec<RecordBatch>)>,
     /// Per output, the epoch it had published when this record was written.
     pub published: Vec<Epoch>,
     /// Whether all inputs have ended: the job is finished.
     pub finished: bool,
+    /// Of the first record of a start: whose it is.
+    pub start: Option<Start>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +62,7 @@ struct Head {
     outputs: Vec<usize>,
     published: Vec<Epoch>,
     finished: bool,
+    start: Option<Start>,
 }
 
 /// Batches of the same columns that follow each other, with their runs.
@@ -109,6 +122,7 @@ impl Record {
             outputs: self.outputs.iter().map(|(output, _)| *output).collect(),
             published: self.published.clone(),
             finished: self.finished,
+            start: self.start,
         };
         let mut writer = Writer::new(RECORD, RECORD_VERSION, &head, std::mem::take(spare))?;
         let outputs = self.outputs.iter().map(|(_, batches)| batches);
@@ -138,6 +152,7 @@ impl Record {
             outputs: outputs.collect::<Result<_>>()?,
             published: head.published,
             finished: head.finished,
+            start: head.start,
         })
     }
 }

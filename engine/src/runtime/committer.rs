@@ -1,4 +1,4 @@
-//! Steps 2 to 5 of a commit: wait for what is sent at once, commit, hand on to the sinks.
+//! Steps 2 to 5 of a commit: wait for what is sent at once, append, commit, hand on to the sinks.
 
 use std::sync::Arc;
 
@@ -9,8 +9,10 @@ use super::committed::Committed;
 use super::patience::{Patience, patiently};
 use super::sink_loop::{Publication, Published};
 use super::status::SharedStatus;
-use crate::commit::CommitPoint;
+use crate::commit::{CommitPoint, Transaction};
+use crate::crash::{self, Point};
 use crate::error::Result;
+use crate::log::Log;
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
 use crate::tap::Taps;
@@ -19,6 +21,8 @@ use crate::tap::Taps;
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) record: Record,
+    /// The rows of the targets that the commit point carries, by target.
+    pub(super) carried: Vec<(usize, Vec<RecordBatch>)>,
     /// Answered by each sink that takes rows at once, when it has written those of the epoch.
     pub(super) written: Vec<oneshot::Receiver<()>>,
     pub(super) snapshot: Option<StoredSnapshot>,
@@ -50,7 +54,8 @@ impl OutputNumbers {
 #[derive(Debug)]
 pub(super) struct Outputs {
     pub(super) numbers: OutputNumbers,
-    /// By output; `None` where there is no recorder, or the sink takes its rows at once.
+    /// By output; `None` where there is no recorder, or the rows do not come out of the log: the
+    /// sink takes them at once, or the commit point carries them.
     pub(super) sinks: Vec<Option<mpsc::Sender<Publication>>>,
 }
 
@@ -79,11 +84,15 @@ impl Outputs {
 
 /// The committer of a shard.
 pub(super) struct Committer {
-    pub(super) point: Box<dyn CommitPoint>,
+    pub(super) log: Log,
+    pub(super) point: Option<Box<dyn CommitPoint>>,
     pub(super) outputs: Outputs,
     pub(super) published: Published,
     pub(super) status: SharedStatus,
+    /// With the log.
     pub(super) patience: Patience,
+    /// With the commit point.
+    pub(super) point_patience: Patience,
     pub(super) committed: watch::Sender<Committed>,
     pub(super) snapshots: watch::Sender<Option<Arc<StoredSnapshot>>>,
     /// The tables whose sources cannot be asked again.
@@ -95,31 +104,67 @@ impl Committer {
     /// Commits until the shard is gone; or until something does not answer and the job is to
     /// stop: the rest is not committed then, and the status says so.
     pub(super) async fn run(mut self, mut commits: mpsc::Receiver<Commit>) -> Result<()> {
-        let nothing = vec![Epoch(0); self.outputs.sinks.len()];
         while let Some(commit) = commits.recv().await {
-            let mut record = commit.record;
-            for written in commit.written {
-                if written.await.is_err() {
-                    // The sink has failed, and its error ends the job; or it was given up.
-                    self.leave(record.epoch, "a table has not taken all its rows");
-                    return Ok(());
-                }
-            }
-            record.published = self.published.get();
-            if patiently!(self.patience, self.point.commit(&record)).is_none() {
-                self.leave(record.epoch, self.patience.reason());
+            crash::reach(Point::Barrier);
+            let epoch = commit.record.epoch;
+            if let Err(reason) = self.commit(commit).await? {
+                self.leave(epoch, &reason);
                 return Ok(());
-            }
-            self.status.lock().committed = record.epoch;
-            self.taps.committed(record.epoch);
-            self.committed
-                .send_modify(|committed| committed.add(&record));
-            self.outputs.publish(&record, &nothing).await;
-            if let Some(snapshot) = commit.snapshot {
-                self.snapshots.send_replace(Some(Arc::new(snapshot)));
             }
         }
         Ok(())
+    }
+
+    /// Commits an epoch and hands it on; says why, where it could not before the job's stop.
+    async fn commit(&mut self, commit: Commit) -> Result<Result<(), String>> {
+        for written in commit.written {
+            if written.await.is_err() {
+                // The sink has failed, and its error ends the job; or it was given up.
+                return Ok(Err("a table has not taken all its rows".to_owned()));
+            }
+        }
+        crash::reach(Point::Written);
+        let mut record = commit.record;
+        record.published = self.published.get();
+        if patiently!(self.patience, self.log.append(&record)).is_none() {
+            return Ok(Err(self.patience.reason().to_owned()));
+        }
+        crash::reach(Point::Appended);
+        let mut committed = self.committed.borrow().clone();
+        committed.add(&record);
+        if let Some(point) = &mut self.point {
+            let transaction = Transaction {
+                epoch: record.epoch,
+                rows: &commit.carried,
+                positions: &committed.positions,
+            };
+            if patiently!(self.point_patience, point.commit(transaction)).is_none() {
+                return Ok(Err(self.point_patience.reason().to_owned()));
+            }
+        }
+        crash::reach(Point::Committed);
+        self.note(committed, &commit.carried);
+        let nothing = vec![Epoch(0); self.outputs.sinks.len()];
+        self.outputs.publish(&record, &nothing).await;
+        crash::reach(Point::Published);
+        if let Some(snapshot) = commit.snapshot {
+            self.snapshots.send_replace(Some(Arc::new(snapshot)));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Tells everybody that an epoch is committed. What the commit point carried is out with it.
+    fn note(&self, committed: Committed, carried: &[(usize, Vec<RecordBatch>)]) {
+        let mut status = self.status.lock();
+        status.committed = committed.epoch;
+        for (target, _) in carried {
+            if let Some(target) = status.targets.get_mut(*target) {
+                target.published = committed.epoch;
+            }
+        }
+        drop(status);
+        self.taps.committed(committed.epoch);
+        self.committed.send_replace(committed);
     }
 
     fn leave(&self, epoch: Epoch, reason: &str) {

@@ -12,6 +12,7 @@ use super::running::Running;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
 use crate::clock::Clock;
+use crate::commit::CommitPoint;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::log::Log;
@@ -36,8 +37,10 @@ pub struct JobSpec {
 pub struct Bindings {
     /// By table.
     pub sources: Vec<Box<dyn Source>>,
-    /// By target.
-    pub targets: Vec<Box<dyn Sink>>,
+    /// By target; `None` where the commit point carries its rows.
+    pub targets: Vec<Option<Box<dyn Sink>>>,
+    /// What commits the job, if some of its targets share a transaction.
+    pub commit_point: Option<Box<dyn CommitPoint>>,
     /// By table: its `$late`.
     pub late: Vec<Box<dyn Sink>>,
     /// By table: its `$dead`.

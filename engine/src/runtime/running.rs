@@ -8,12 +8,13 @@ use tracing::Instrument as _;
 
 use super::committed::Committed;
 use super::committer::{Committer, OutputNumbers, Outputs};
+use super::fence::Fence;
 use super::job::{Bindings, JobSpec};
 use super::patience::{Patience, patiently};
 use super::recovery::{Past, Recovered, recover, stopped};
 use super::shard::Shard;
-use super::shard_loop::{EpochBuilder, ShardLoop};
-use super::sink_loop::{Publication, Published, SinkLoop};
+use super::shard_loop::{EpochBuilder, Route, ShardLoop};
+use super::sink_loop::{Published, SinkLoop};
 use super::snapshot_loop::SnapshotLoop;
 use super::source_loop::SourceLoop;
 use super::status::{SharedStatus, State};
@@ -21,11 +22,13 @@ use super::stop::Stop;
 use super::tasks::{join, on_thread};
 use crate::clock::Clock;
 use crate::commit::CommitPoint;
+use crate::crash::{self, Point};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Graph;
 use crate::intake::dead::{DEAD_SUFFIX, LATE_SUFFIX};
 use crate::intake::recording;
 use crate::log::Log;
+use crate::log::record::Start;
 use crate::sink::{Emit, Epoch, Sink};
 use crate::source::Position;
 use crate::tap::Taps;
@@ -38,14 +41,16 @@ const EPOCHS: usize = 1;
 const BATCHES: usize = 16;
 /// Who is waited for where no epoch can be committed.
 const LOG: &str = "the log";
+/// Who is waited for where an epoch is in the log and cannot be committed.
+const COMMIT: &str = "the commit";
 /// Who is waited for where no snapshot can be stored, and the log not be cut.
 const SNAPSHOTS: &str = "the snapshots of the log";
 
 /// The sinks of a job, their loops running.
 struct Opened {
     outputs: Outputs,
-    /// By target: where rows go that do not wait for the commit.
-    at_once: Vec<Option<mpsc::Sender<Publication>>>,
+    /// By target: where its rows go.
+    routes: Vec<Route>,
     epochs: Published,
     tasks: JoinSet<Result<()>>,
 }
@@ -93,12 +98,14 @@ impl Running {
                 patience: self.patience(name),
             });
         }
-        let mut point: Box<dyn CommitPoint> = Box::new(self.log.clone());
-        let mut sinks: Vec<Option<Box<dyn Sink>>> = vec![];
-        sinks.extend(bindings.targets.into_iter().map(Some));
+        let mut point = bindings.commit_point;
+        if let Some(point) = &point {
+            self.status.watch(COMMIT, point.waiting());
+        }
+        let mut sinks = bindings.targets;
         sinks.extend(bindings.late.into_iter().chain(bindings.dead).map(Some));
         sinks.extend(bindings.recorders);
-        let starting = self.start(point.as_mut(), &mut inputs, sinks);
+        let starting = self.start(&mut point, &mut inputs, sinks);
         let Some((recovered, opened)) = starting.await? else {
             self.status.lock().state = State::Stopped;
             return Ok(());
@@ -111,7 +118,7 @@ impl Running {
     /// first.
     async fn start(
         &self,
-        point: &mut dyn CommitPoint,
+        point: &mut Option<Box<dyn CommitPoint>>,
         inputs: &mut Inputs,
         sinks: Vec<Option<Box<dyn Sink>>>,
     ) -> Result<Option<(Recovered, Opened)>> {
@@ -156,12 +163,28 @@ impl Running {
         }
     }
 
-    async fn recover(&self, point: &mut dyn CommitPoint, inputs: &mut Inputs) -> Result<Recovered> {
+    async fn recover(
+        &self,
+        point: &mut Option<Box<dyn CommitPoint>>,
+        inputs: &mut Inputs,
+    ) -> Result<Recovered> {
         let mut past = self.past();
         self.check_plan(&mut past.patience).await?;
-        let committed = patiently!(past.patience, point.last()).ok_or_else(stopped)?;
+        let mut fence = Fence {
+            log: self.log.clone(),
+            patience: self.patience(LOG),
+            point,
+            point_patience: self.patience(COMMIT),
+            start: Start {
+                at: self.clock.now().0,
+                process: std::process::id(),
+            },
+        };
+        let committed = fence.take().await?;
         let shard = Shard::new(Arc::clone(&self.spec.graph), self.spec.digests)?;
-        recover(&mut past, committed, shard, inputs).await
+        let recovered = recover(&mut past, committed, shard, inputs).await?;
+        crash::reach(Point::RecoveryRepeated);
+        Ok(recovered)
     }
 
     /// The plan must be the one that the log was written by.
@@ -182,7 +205,7 @@ impl Running {
     /// then; another goes on.
     async fn publish_and_go_on(
         self,
-        point: Box<dyn CommitPoint>,
+        point: Option<Box<dyn CommitPoint>>,
         recovered: Recovered,
         inputs: Inputs,
         opened: Opened,
@@ -194,11 +217,11 @@ impl Running {
         }
         let Opened {
             outputs,
-            at_once,
+            routes,
             epochs,
             tasks,
         } = opened;
-        drop((outputs, at_once));
+        drop((outputs, routes));
         join(tasks).await?;
         self.note_published(&epochs).await?;
         let mut status = self.status.lock();
@@ -216,14 +239,14 @@ impl Running {
 
     async fn run_loops(
         self,
-        point: Box<dyn CommitPoint>,
+        point: Option<Box<dyn CommitPoint>>,
         recovered: Recovered,
         inputs: Inputs,
         opened: Opened,
     ) -> Result<()> {
         let Opened {
             outputs,
-            at_once,
+            routes,
             epochs,
             mut tasks,
         } = opened;
@@ -239,11 +262,13 @@ impl Running {
         };
         tasks.spawn(keeping.run(newest).in_current_span());
         let committer = Committer {
+            log: self.log.clone(),
             point,
             outputs,
             published: epochs.clone(),
             status: self.status.clone(),
             patience: self.patience(LOG),
+            point_patience: self.patience(COMMIT),
             committed: self.committed.clone(),
             snapshots,
             once: inputs.once,
@@ -264,7 +289,7 @@ impl Running {
             clock: Arc::clone(&self.clock),
             events: event_receiver,
             commits,
-            at_once,
+            routes,
             stop: self.stop.clone(),
             status: self.status.clone(),
             commit_interval: self.spec.commit_interval,
@@ -318,13 +343,16 @@ impl Running {
                 numbers,
                 sinks: vec![],
             },
-            at_once: vec![],
+            routes: vec![],
             epochs,
             tasks: JoinSet::new(),
         };
         for (output, (sink, name)) in sinks.into_iter().zip(names(graph)).enumerate() {
             let Some(sink) = sink else {
                 opened.outputs.sinks.push(None);
+                if output < numbers.targets {
+                    opened.routes.push(Route::InCommit);
+                }
                 continue;
             };
             // Late and dead rows, and recordings, wait for the commit whatever their sink says.
@@ -355,7 +383,10 @@ impl Running {
             let after_commit = (!at_once).then(|| sender.clone());
             opened.outputs.sinks.push(after_commit);
             if output < numbers.targets {
-                opened.at_once.push(at_once.then_some(sender));
+                opened.routes.push(match at_once {
+                    true => Route::AtOnce(sender),
+                    false => Route::AfterCommit,
+                });
             }
             opened.tasks.spawn(sink.run(receiver).in_current_span());
         }
@@ -377,6 +408,7 @@ impl Running {
                 opened.outputs.publish(&record, &published).await;
             }
         }
+        crash::reach(Point::RecoveryPublished);
         Ok(())
     }
 }

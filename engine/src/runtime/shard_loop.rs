@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
@@ -36,14 +36,28 @@ const TELLING: i64 = TICK.as_nanos() as i64;
 /// How often the windows that are open still are shown, in nanoseconds, while somebody looks.
 const FORMING: i64 = 250_000_000;
 
+/// An epoch ends after so long even if nothing came: whoever forgets what is not renewed (Kafka
+/// does, after days) is to remember how far the job is committed.
+const RENEWED: Duration = Duration::from_hours(6);
+
+/// Where the rows of a target go.
+pub(super) enum Route {
+    /// To its sink, as soon as they exist.
+    AtOnce(mpsc::Sender<Publication>),
+    /// Into the transaction of the commit point.
+    InCommit,
+    /// Into the log, and from there to its sink.
+    AfterCommit,
+}
+
 /// The loop of a shard, run by a thread of its own.
 pub(super) struct ShardLoop {
     pub(super) shard: Shard,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) commits: mpsc::Sender<Commit>,
-    /// By target: where rows go that do not wait for the commit.
-    pub(super) at_once: Vec<Option<mpsc::Sender<Publication>>>,
+    /// By target: where its rows go.
+    pub(super) routes: Vec<Route>,
     pub(super) stop: Stop,
     pub(super) status: SharedStatus,
     pub(super) commit_interval: Duration,
@@ -62,6 +76,10 @@ pub(super) struct ShardLoop {
 #[derive(Debug)]
 pub(super) struct EpochBuilder {
     record: Record,
+    /// The rows that go into the transaction of the commit point, by target.
+    carried: Vec<(usize, Vec<RecordBatch>)>,
+    /// When it began.
+    begun: Instant,
     /// What was committed since the last snapshot.
     backlog: Backlog,
     /// Whether anything left the graph.
@@ -78,6 +96,8 @@ impl EpochBuilder {
         };
         Self {
             record,
+            carried: vec![],
+            begun: Instant::now(),
             backlog,
             emitted: false,
             rows: 0,
@@ -94,8 +114,14 @@ impl EpochBuilder {
         append(&mut self.record.outputs, output, rows);
     }
 
-    fn is_empty(&self) -> bool {
-        self.record.journal.is_empty() && !self.emitted
+    fn carry(&mut self, target: usize, rows: RecordBatch) {
+        self.rows += rows.num_rows();
+        append(&mut self.carried, target, rows);
+    }
+
+    /// Whether there is no reason to commit it.
+    fn is_idle(&self) -> bool {
+        self.record.journal.is_empty() && !self.emitted && self.begun.elapsed() < RENEWED
     }
 }
 
@@ -217,7 +243,7 @@ impl ShardLoop {
     /// Sends rows on that do not wait for the commit, and puts the others into the epoch.
     async fn emit(&mut self, emitted: Emitted) -> Result<()> {
         let numbers = OutputNumbers {
-            targets: self.at_once.len(),
+            targets: self.routes.len(),
             tables: self.kept.len(),
         };
         let now = self.clock.now().0;
@@ -231,14 +257,15 @@ impl ShardLoop {
                 if let Some(tap) = self.taps.of(target) {
                     tap.rows(self.epoch.record.epoch, &rows);
                 }
-                match &self.at_once[target] {
-                    Some(sink) => {
+                match &self.routes[target] {
+                    Route::AtOnce(sink) => {
                         let epoch = self.epoch.record.epoch;
                         let rows = vec![rows];
                         // A loop that is gone answers no end of an epoch: none is committed.
                         let _ = sink.send(Publication::Rows { epoch, rows }).await;
                     }
-                    None => self.epoch.output(target, rows),
+                    Route::InCommit => self.epoch.carry(target, rows),
+                    Route::AfterCommit => self.epoch.output(target, rows),
                 }
             }
         }
@@ -255,7 +282,7 @@ impl ShardLoop {
 
     /// Ends the epoch and begins the next.
     async fn commit(&mut self, last: bool, finished: bool) -> Result<()> {
-        if self.epoch.is_empty() && !last {
+        if self.epoch.is_idle() && !last {
             return Ok(());
         }
         if !finished {
@@ -266,7 +293,8 @@ impl ShardLoop {
         let backlog = self.epoch.backlog.and(&self.epoch.record);
         let due = last || backlog.reaches(self.snapshot_after);
         let next = EpochBuilder::after(epoch, if due { Backlog::NONE } else { backlog });
-        let mut record = std::mem::replace(&mut self.epoch, next).record;
+        let ended = std::mem::replace(&mut self.epoch, next);
+        let (mut record, carried) = (ended.record, ended.carried);
         record.finished = finished;
         let snapshot = match due {
             true => Some(StoredSnapshot {
@@ -279,9 +307,10 @@ impl ShardLoop {
             false => None,
         };
         self.status.tell(&self.shard);
-        let written = end_at_once(&self.at_once, epoch).await;
+        let written = end_at_once(&self.routes, epoch).await;
         let commit = Commit {
             record,
+            carried,
             written,
             snapshot,
         };
@@ -295,11 +324,12 @@ impl ShardLoop {
 /// Tells the sinks that take rows at once where the epoch ends; they answer the committer, while
 /// the shard goes on with the next epoch.
 async fn end_at_once(
-    sinks: &[Option<mpsc::Sender<Publication>>],
+    routes: &[Route],
     epoch: Epoch,
 ) -> Vec<oneshot::Receiver<()>> {
     let mut answers = vec![];
-    for sink in sinks.iter().flatten() {
+    for route in routes {
+        let Route::AtOnce(sink) = route else { continue };
         let (written, answer) = oneshot::channel();
         let _ = sink.send(Publication::End { epoch, written }).await;
         answers.push(answer);

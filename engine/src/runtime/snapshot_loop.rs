@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::patience::{Attempt, Patience, patiently};
 use super::sink_loop::Published;
 use super::status::SharedStatus;
+use crate::crash::{self, Point};
 use crate::error::Result;
 use crate::log::Log;
 use crate::log::record::StoredSnapshot;
@@ -48,6 +49,7 @@ impl SnapshotLoop {
 
     async fn store(&mut self, snapshot: &StoredSnapshot, newest: &Newest) -> Result<Option<()>> {
         let (epoch, bytes) = (snapshot.epoch, snapshot.encode()?);
+        crash::reach(Point::SnapshotDue);
         loop {
             let put = self.log.put_snapshot(epoch, bytes.clone());
             match self.patience.attempt(put).await? {
@@ -57,6 +59,7 @@ impl SnapshotLoop {
                 Attempt::GivenUp => return Ok(None),
             }
         }
+        crash::reach(Point::SnapshotStored);
         // A log that is not cut before a stop is cut after the next start.
         let _ = patiently!(self.patience, cut(&self.log, epoch, self.needed_from()));
         Ok(Some(()))

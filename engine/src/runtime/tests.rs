@@ -1,3 +1,4 @@
+mod commits;
 mod faults;
 mod figures;
 mod starts;
@@ -200,7 +201,7 @@ impl World {
         snapshot_after: Backlog,
     ) -> Job {
         let bindings = Bindings {
-            targets,
+            targets: targets.into_iter().map(Some).collect(),
             recorders: vec![recorder],
             ..self.bindings(Box::new(source))
         };
@@ -211,7 +212,8 @@ impl World {
     fn bindings(&self, source: Box<dyn Source>) -> Bindings {
         Bindings {
             sources: vec![source],
-            targets: vec![self.out.sink()],
+            targets: vec![Some(self.out.sink())],
+            commit_point: None,
             late: vec![self.late.sink()],
             dead: vec![self.dead.sink()],
             recorders: vec![None],

@@ -179,14 +179,14 @@ async fn empty(path: &Path, graph: &Graph) -> Result<Folder, Failure> {
 /// The sinks, those of the shown tables tapped.
 fn tapped(
     graph: &Graph,
-    sinks: Vec<Box<dyn engine::Sink>>,
+    sinks: Vec<Option<Box<dyn engine::Sink>>>,
     board: &Shared,
-) -> Vec<Box<dyn engine::Sink>> {
+) -> Vec<Option<Box<dyn engine::Sink>>> {
     let names = graph
         .targets
         .iter()
         .map(|target| target.stream.name.as_str());
-    let tap = |(name, sink): (&str, Box<dyn engine::Sink>)| -> Box<dyn engine::Sink> {
+    let tap = |name: &str, sink: Box<dyn engine::Sink>| -> Box<dyn engine::Sink> {
         let table = match name {
             "indicators" => Table::Indicators,
             "alerts" => Table::Alerts,
@@ -198,7 +198,10 @@ fn tapped(
             board: board.clone(),
         })
     };
-    names.zip(sinks).map(tap).collect()
+    names
+        .zip(sinks)
+        .map(|(name, sink)| sink.map(|sink| tap(name, sink)))
+        .collect()
 }
 
 /// The live table, drawn in place, or plain lines.

@@ -27,7 +27,11 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
             data.display()
         ))
     };
-    let folder = Folder::open(&data).map_err(|error| Failure::run(&error))?;
+    let folder = match arguments.take_over {
+        true => Folder::take_over(&data),
+        false => Folder::open(&data),
+    };
+    let folder = folder.map_err(|error| Failure::run(&error))?;
     if arguments.fresh {
         let removed = folder.clear(&plan.graph).await;
         let removed = removed.map_err(|error| failed(&error))?;

@@ -1,0 +1,138 @@
+//! The first steps of a start: nobody else commits this job any more, and the log ends at the last
+//! committed epoch.
+
+use super::patience::{Patience, patiently};
+use super::recovery::stopped;
+use crate::commit::{CommitPoint, Transaction};
+use crate::crash::{self, Point};
+use crate::error::{Error, Result};
+use crate::log::record::{Record, Start};
+use crate::log::{Contents, Log};
+use crate::sink::Epoch;
+use crate::source::Position;
+
+/// Takes the place of whoever ran the job before.
+pub(super) struct Fence<'a> {
+    pub(super) log: Log,
+    /// With the log.
+    pub(super) patience: Patience,
+    pub(super) point: &'a mut Option<Box<dyn CommitPoint>>,
+    /// With the commit point.
+    pub(super) point_patience: Patience,
+    /// Who starts.
+    pub(super) start: Start,
+}
+
+impl Fence<'_> {
+    /// The last committed epoch, after which nobody else commits: that of the fence, or, of a job
+    /// that is finished and commits nothing any more, the last before.
+    pub(super) async fn take(&mut self) -> Result<Epoch> {
+        let known = match self.point {
+            None => None,
+            Some(point) => Some(patiently!(self.point_patience, point.last()).ok_or_else(stopped)?),
+        };
+        crash::reach(Point::RecoveryFenced);
+        loop {
+            let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
+            let committed = match known {
+                None => contents.last(),
+                Some(known) => committed(known, &contents)?,
+            };
+            if contents.last() > committed {
+                let last = contents.last();
+                patiently!(self.patience, self.log.drop_record(last)).ok_or_else(stopped)?;
+                crash::reach(Point::RecoveryDropped);
+            }
+            let last = match contents.records.contains(&committed) {
+                false => Record::default(),
+                true => patiently!(self.patience, self.log.read(committed)).ok_or_else(stopped)?,
+            };
+            if last.finished {
+                return Ok(committed);
+            }
+            let fence = Record {
+                epoch: committed.next(),
+                published: last.published,
+                start: Some(self.start),
+                ..Record::default()
+            };
+            // A predecessor that was there first has committed one epoch more; or, with a commit
+            // point, it only tried to.
+            if patiently!(self.patience, self.log.fence(&fence)).ok_or_else(stopped)? {
+                crash::reach(Point::RecoveryAppended);
+                self.commit(fence.epoch).await?;
+                return Ok(fence.epoch);
+            }
+        }
+    }
+
+    async fn commit(&mut self, epoch: Epoch) -> Result<()> {
+        if let Some(point) = self.point {
+            let transaction = Transaction {
+                epoch,
+                rows: &[],
+                positions: NOWHERE,
+            };
+            patiently!(self.point_patience, point.commit(transaction)).ok_or_else(stopped)?;
+        }
+        crash::reach(Point::RecoveryCommitted);
+        Ok(())
+    }
+}
+
+/// A fence moves no position.
+const NOWHERE: &[Position] = &[];
+
+/// The last committed epoch, of a log and what its commit point knows. An epoch is appended once
+/// the one before is committed: the log holds one more at most.
+fn committed(known: Option<Epoch>, contents: &Contents) -> Result<Epoch> {
+    let end = contents.last();
+    match known {
+        None if end <= Epoch(1) && contents.snapshots.is_empty() => Ok(Epoch(0)),
+        None => Err(Error::corrupt(format!(
+            "the log holds epochs up to {end}, but where they are committed nothing is known of \
+             this job: its group's offsets have expired or were deleted, or the rows go to another \
+             cluster than before; restore them, or start the job with --fresh"
+        ))),
+        Some(known) if end > known.next() => Err(Error::corrupt(format!(
+            "the log holds epochs up to {end}, but only epoch {known} is committed: where the rows \
+             go lost its newest history, or was restored from an older copy; restore it, or start \
+             the job with --fresh"
+        ))),
+        Some(known) => Ok(known),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(records: &[u64], snapshots: &[u64]) -> Contents {
+        Contents {
+            records: records.iter().copied().map(Epoch).collect(),
+            snapshots: snapshots.iter().copied().map(Epoch).collect(),
+            fences: vec![],
+        }
+    }
+
+    #[test]
+    fn a_log_is_one_epoch_ahead_of_its_commit_point_at_most() {
+        let log = contents(&[4, 5, 6], &[4]);
+        assert_eq!(committed(Some(Epoch(6)), &log).unwrap(), Epoch(6));
+        assert_eq!(committed(Some(Epoch(5)), &log).unwrap(), Epoch(5));
+        let lost = committed(Some(Epoch(4)), &log).unwrap_err().to_string();
+        assert!(lost.contains("only epoch 4 is committed"), "{lost}");
+        // That the log lacks what is committed, recovery finds out.
+        assert_eq!(committed(Some(Epoch(9)), &log).unwrap(), Epoch(9));
+    }
+
+    #[test]
+    fn a_commit_point_that_knows_nothing_belongs_to_a_log_that_has_not_begun() {
+        assert_eq!(committed(None, &contents(&[], &[])).unwrap(), Epoch(0));
+        assert_eq!(committed(None, &contents(&[1], &[])).unwrap(), Epoch(0));
+        for log in [contents(&[1, 2], &[]), contents(&[], &[1])] {
+            let expired = committed(None, &log).unwrap_err().to_string();
+            assert!(expired.contains("offsets have expired"), "{expired}");
+        }
+    }
+}
