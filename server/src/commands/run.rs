@@ -65,15 +65,14 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
         // What it lacks was told.
         return Ok(());
     }
+    let again = past != Past::Nothing;
+    terminal::say(report::figures_of(&status, progress.elapsed(), again).trim_end());
     if past == Past::Finished {
         terminal::say(&format!(
             "job '{name}' has finished before: all its inputs are at their end; --fresh runs it again"
         ));
         return Ok(());
     }
-    terminal::say(
-        report::figures_of(&status, progress.elapsed(), past == Past::UnderWay).trim_end(),
-    );
     terminal::say(match status.state {
         State::Finished => "finished: all inputs are at their end",
         _ => "stopped: the same command goes on from here",

@@ -20,7 +20,7 @@ pub(super) struct World {
 }
 
 /// What a job has left for others to see.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Left {
     /// Every committed message, sorted.
     signals: Vec<String>,
@@ -133,7 +133,17 @@ impl World {
         let whole = &self.undisturbed;
         assert_same(&left.signals, &whole.signals, what);
         assert_same(&left.bars, &whole.bars, what);
-        assert_eq!(left, whole, "{what}");
+        let figures = |left: &Left| {
+            let Left {
+                late,
+                dead,
+                recorded,
+                digests,
+                ..
+            } = left.clone();
+            (late, dead, recorded, digests)
+        };
+        assert_eq!(figures(left), figures(whole), "{what}");
     }
 }
 
