@@ -59,12 +59,17 @@ impl Launch {
         let bound = bind::served(&plan.graph, &owner, &folder.tables());
         let (bindings, pushers) = bound.map_err(Grounded::Ends)?;
         bind::declare(&plan.graph).map_err(Grounded::Folder)?;
-        let interval = plan.script.settings.commit_interval;
+        let settings = &plan.script.settings;
+        let interval = settings.commit_interval;
+        let a_second = Backlog::A_SECOND;
         Ok(Self {
             spec: JobSpec {
                 graph: Arc::clone(&plan.graph),
                 commit_interval: interval.unwrap_or(COMMIT_INTERVAL),
-                snapshot_after: Backlog::A_SECOND,
+                snapshot_after: Backlog {
+                    rows: settings.snapshot_rows.unwrap_or(a_second.rows),
+                    ..a_second
+                },
                 digests,
             },
             bindings,

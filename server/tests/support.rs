@@ -155,6 +155,11 @@ impl Running {
         self.end()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it ends; the exit code and what it said.
     pub(crate) fn end(&mut self) -> (Option<i32>, String) {
         let mut status = None;

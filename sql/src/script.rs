@@ -32,15 +32,22 @@ pub struct Settings {
     pub commit_interval: Option<Duration>,
     /// `pipeline.name`: the job's name.
     pub name: Option<String>,
+    /// `snapshot.rows`: after how many rows the state is stored, so that a recovery runs no more
+    /// of them again.
+    pub snapshot_rows: Option<u64>,
 }
 
+/// The shortest interval between commits: a Kafka transaction takes about half of it.
+const SHORTEST_COMMIT: Duration = Duration::from_millis(10);
+
 /// The keys of `SET`, Flink's among them.
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     "commit.interval",
     "checkpoint.interval",
     "execution.checkpointing.interval",
     "job.name",
     "pipeline.name",
+    "snapshot.rows",
 ];
 
 impl Script {
@@ -225,12 +232,21 @@ impl Settings {
     fn set(&mut self, key: &Spanned, value: &Spanned) -> Result<(), Error> {
         match key.text.as_str() {
             "commit.interval" | "checkpoint.interval" | "execution.checkpointing.interval" => {
-                let interval = parse_duration(&value.text).filter(|interval| !interval.is_zero());
+                let interval = parse_duration(&value.text);
+                let interval = interval.filter(|interval| *interval >= SHORTEST_COMMIT);
                 let wrong = || {
-                    let message = format!("'{}' is not an interval", value.text);
-                    Error::invalid(message, value.span).hint("write '5 s', or '250 ms'")
+                    let message = format!("'{}' is not an interval from 10 ms up", value.text);
+                    Error::invalid(message, value.span).hint("write '5 s', or '20 ms'")
                 };
                 self.commit_interval = Some(interval.ok_or_else(wrong)?);
+            }
+            "snapshot.rows" => {
+                let rows = value.text.parse().ok().filter(|rows| *rows > 0);
+                let wrong = || {
+                    let message = format!("'{}' is not a number of rows", value.text);
+                    Error::invalid(message, value.span).hint("write 2000000, the default, or less")
+                };
+                self.snapshot_rows = Some(rows.ok_or_else(wrong)?);
             }
             "job.name" | "pipeline.name" => self.name = Some(value.text.clone()),
             other => return Err(Error::unknown("setting", other, key.span, KEYS)),
@@ -276,13 +292,15 @@ mod tests {
     fn wrong_settings_and_queries() {
         let found = errors(
             "SET 'comit.interval' = '5 s'; SET commit.interval = 'often'; SELECT 1;\n\
-             SET commit.interval = '0 s';",
+             SET commit.interval = '5 ms'; SET snapshot.rows = 'few';",
         );
         let start = "line 1, column 5: no setting is called 'comit.interval'; did you mean";
         assert!(found[0].starts_with(start), "{found:?}");
         assert!(found[1].contains("'often' is not an interval"), "{found:?}");
         assert!(found[2].contains("a query on its own"), "{found:?}");
         assert!(found[3].starts_with("line 2, column 23"), "{found:?}");
+        let rows = "'few' is not a number of rows";
+        assert!(found[4].contains(rows), "{found:?}");
     }
 
     #[test]

@@ -125,6 +125,26 @@ impl Broker {
         self.run()
     }
 
+    /// Lets the broker sleep: it answers nothing, and its clock goes on.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Wakes it.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let failed = |error| Error::unavailable("cannot reach the broker's process").caused_by(error);
+        let pid = fs::read_to_string(self.data.join("pid")).map_err(failed)?;
+        let sent = Command::new("kill").args([signal, pid.trim()]).status();
+        match sent.map_err(failed)?.success() {
+            true => Ok(()),
+            false => Err(Error::unavailable("the broker's process is gone")),
+        }
+    }
+
     fn run(&self) -> Result<()> {
         let mut watchdog = self.watchdog.lock().unwrap_or_else(PoisonError::into_inner);
         if watchdog.is_some() {

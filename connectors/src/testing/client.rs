@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use engine::{Error, Result};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -174,6 +177,41 @@ impl Broker {
             });
             Ok(ready.then_some(()))
         })
+    }
+
+    /// Adds partitions to a topic until it has so many.
+    pub fn add_partitions(&self, name: &str, partitions: usize) -> Result<()> {
+        let admin = self.client.admin()?;
+        let more = NewPartitions::new(name, partitions);
+        let answer = block_on(admin.create_partitions([&more], &options()))?;
+        accepted(answer.map_err(|error| failed("add partitions", error))?)?;
+        // A producer that asks too early keeps to the old ones.
+        let consumer = self.client.consumer("millstream-testing")?;
+        retry("see the new partitions", || {
+            let metadata = consumer
+                .client()
+                .fetch_metadata(Some(name), Duration::from_secs(5))?;
+            let topic = metadata.topics().first();
+            let led = topic.map_or(0, |topic| {
+                let led = topic.partitions().iter();
+                led.filter(|partition| partition.leader() >= 0).count()
+            });
+            Ok((led == partitions).then_some(()))
+        })
+    }
+
+    /// Changes a setting of a topic.
+    pub fn alter_topic(&self, name: &str, (key, value): (&str, &str)) -> Result<()> {
+        let admin = self.client.admin()?;
+        let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+        let answer = block_on(admin.alter_configs([&change], &options()))?;
+        let answers = answer.map_err(|error| failed("change a topic", error))?;
+        accepted(
+            answers
+                .into_iter()
+                .map(|one| one.map(|_| name.to_owned()).map_err(|(_, code)| (name.to_owned(), code)))
+                .collect(),
+        )
     }
 
     /// Deletes a topic.

@@ -105,7 +105,7 @@ impl World {
         let (trades, signals) = (kafka(&self.input), kafka(&output));
         write!(
             script,
-            "SET 'commit.interval' = '10 ms';
+            "SET 'commit.interval' = '10 ms'; SET 'snapshot.rows' = '1000';
              CREATE TABLE trades (symbol STRING, price DOUBLE, volume BIGINT, ts TIMESTAMP(9),
                  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
              WITH ({trades}, 'scan.startup.mode' = 'earliest-offset',
