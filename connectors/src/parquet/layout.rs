@@ -1,14 +1,31 @@
-//! Names of files, and how a roll of several files appears at once.
+//! Names of files, and how a roll of several files appears at once, whoever else believes to write
+//! them.
 //!
-//! Files are written as `.<name>.parquet.tmp` where they will be. A roll of one file is
-//! published by its rename. A roll of several first gets a manifest `.<name>.roll` in the root,
-//! itself put there by a rename: from then on the roll is published, and whoever starts next
-//! finishes the renames. Temporary files without a manifest are what a crash left; they go. Files
-//! of other owners are neither counted nor touched.
+//! **A start has a hidden folder.** Whoever begins to write makes `.<owner>-start-<random>` in the
+//! root. In it are the files that grow, and the drafts of manifests. A roll of one file is
+//! published by its rename out of there. A roll of several first gets a manifest `.<name>.roll` in
+//! the root, put there by a rename as well: from then on the roll is published, and whoever starts
+//! next finishes the renames. Files without a manifest are what a crash left; they go.
+//!
+//! **The folder is the right to write.** A process may sleep through its replacement, and wake at
+//! any step. So a start first renames the folders of all others of its owner into its own. From
+//! then on each step of theirs that could change anything fails, because all of them, to create a
+//! file, to rename one, to put a manifest in its place, to take over, begin in a folder that is no
+//! longer there, and that nobody makes again. Nothing is asked before it is done: there is no
+//! moment between a look and a deed. Then a start looks which manifests there are (there will be
+//! no more of others), completes their rolls from the folders that it took, which the manifests
+//! name, removes these folders, and sees what is published. A start that fails half way leaves to
+//! the next what it took. Two starts at once take each other's folder; one is first.
+//!
+//! A rename must be seen by all at once, as on a disk of this machine; a network file system whose
+//! clients remember folders can let a sleeper do one more step.
+//!
+//! Before starts had folders, files grew as `.<owner>-<first epoch>.parquet.tmp` where they would
+//! be: such ones are completed and removed too. Files of other owners are neither counted nor
+//! touched.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use engine::{Epoch, Error, Result};
 
@@ -21,16 +38,6 @@ pub(super) struct Layout {
     pub(super) root: PathBuf,
     /// `job-shard0-`.
     prefix: String,
-}
-
-/// A file of a roll that is written, but not yet published.
-#[derive(Debug)]
-pub(super) struct Finished {
-    /// Below the root; empty without partitions.
-    pub(super) folder: String,
-    /// Its number among the roll's files in the folder, from 0.
-    pub(super) part: u32,
-    pub(super) temporary: PathBuf,
 }
 
 /// A published file.
@@ -50,58 +57,48 @@ impl Layout {
         }
     }
 
-    /// Where a file of the folder is written.
-    pub(super) fn temporary(&self, folder: &str, first: Epoch, part: u32) -> PathBuf {
+    /// The name of a start's folder.
+    pub(super) fn start(&self, random: u64) -> String {
+        format!(".{}{START}{random:016x}", self.prefix)
+    }
+
+    /// Whether it is the name of the folder of one of this owner's starts.
+    pub(super) fn is_start(&self, name: &str) -> bool {
+        let random = name
+            .strip_prefix('.')
+            .and_then(|name| name.strip_prefix(&self.prefix))
+            .and_then(|name| name.strip_prefix(START));
+        random.is_some_and(|random| {
+            random.len() == 16 && random.bytes().all(|digit| digit.is_ascii_hexdigit())
+        })
+    }
+
+    /// Where a file grew before starts had folders.
+    pub(super) fn beside(&self, folder: &str, first: Epoch, part: u32) -> PathBuf {
         let name = format!(".{}{:08}{}{TEMPORARY}", self.prefix, first.0, suffix(part));
         self.root.join(folder).join(name)
     }
 
-    fn target(&self, folder: &str, name: &str, part: u32) -> PathBuf {
+    /// Where a roll's file will be.
+    pub(super) fn target(&self, folder: &str, name: &str, part: u32) -> PathBuf {
         let name = format!("{name}{}.parquet", suffix(part));
         self.root.join(folder).join(name)
     }
 
-    fn name(&self, first: Epoch, last: Epoch) -> String {
+    /// The name of a roll.
+    pub(super) fn name(&self, first: Epoch, last: Epoch) -> String {
         format!("{}{:08}-{:08}", self.prefix, first.0, last.0)
     }
 
-    /// Gives the files of a roll their names: all of them or, after a crash, none.
-    pub(super) fn publish(&self, files: &[Finished], first: Epoch, last: Epoch) -> Result<()> {
-        let name = self.name(first, last);
-        let manifest = self.root.join(format!(".{name}.roll"));
-        if files.len() > 1 {
-            let mut lines = vec![];
-            for file in files {
-                // What a manifest names must be there, whatever the power does.
-                sync(&self.root.join(&file.folder))?;
-                lines.push(format!("{}/{}\n", file.folder, file.part));
-            }
-            let draft = self.root.join(format!(".{name}.roll.tmp"));
-            write_whole(&draft, lines.concat().as_bytes()).map_err(|e| unwritable(&draft, e))?;
-            rename(&draft, &manifest)?;
-        }
-        for file in files {
-            rename(
-                &file.temporary,
-                &self.target(&file.folder, &name, file.part),
-            )?;
-        }
-        // A folder may be new.
-        sync(&self.root)?;
-        if files.len() > 1 {
-            fs::remove_file(&manifest).map_err(|e| unwritable(&manifest, e))?;
-        }
-        Ok(())
+    /// Where the manifest of a roll is.
+    pub(super) fn manifest(&self, name: &str) -> PathBuf {
+        self.root.join(format!(".{name}.roll"))
     }
 
-    /// Finishes what a crash left half done, removes what it left over, and says up to which
+    /// Removes what was left over beside the files before starts had folders, and says up to which
     /// epoch everything is published.
-    pub(super) fn recover(&self) -> Result<Epoch> {
-        fs::create_dir_all(&self.root).map_err(|e| unwritable(&self.root, e))?;
+    pub(super) fn tidy(&self) -> Result<Epoch> {
         let entries = list(&self.root)?;
-        for name in entries.iter().filter_map(|name| self.manifest(name)) {
-            self.complete(name)?;
-        }
         let mut published = Epoch(0);
         let folders = entries.iter().filter(|name| name.starts_with("date="));
         for folder in std::iter::once("").chain(folders.map(String::as_str)) {
@@ -137,59 +134,31 @@ impl Layout {
     /// The last epochs of the rolls whose files are getting their names.
     pub(super) fn under_way(&self) -> Result<Vec<Epoch>> {
         let entries = list(&self.root)?;
-        let manifests = entries.iter().filter_map(|name| self.manifest(name));
+        let manifests = entries.iter().filter_map(|name| self.roll_of(name));
         let epochs = manifests.filter_map(|name| self.epochs(name, ""));
         Ok(epochs.map(|(_, last)| last).collect())
     }
 
-    /// Whether it is the temporary name of a file or a manifest of this owner.
+    /// Whether it is a name that files and manifests of this owner had before starts had folders,
+    /// until they were whole.
     fn is_left_over(&self, name: &str) -> bool {
         let name = name.strip_prefix('.').unwrap_or_default();
         let file = name
             .strip_prefix(&self.prefix)
             .and_then(|n| n.strip_suffix(TEMPORARY));
         file.is_some_and(|file| part_of(file).is_some_and(|(first, _)| digits(first).is_some()))
-            || self.epochs(name, ".roll.tmp").is_some()
+            || self.epochs(name, DRAFT).is_some()
     }
 
     /// `job-shard0-00000001-00000002` of the name of a manifest.
-    fn manifest<'a>(&self, name: &'a str) -> Option<&'a str> {
+    pub(super) fn roll_of<'a>(&self, name: &'a str) -> Option<&'a str> {
         let name = name.strip_prefix('.')?;
         self.epochs(name, ".roll")?;
         name.strip_suffix(".roll")
     }
 
-    fn complete(&self, name: &str) -> Result<()> {
-        let manifest = self.root.join(format!(".{name}.roll"));
-        let files = fs::read_to_string(&manifest).map_err(|e| unreadable(&manifest, e))?;
-        let Some((first, _)) = self.epochs(name, "") else {
-            return Ok(());
-        };
-        for file in files.lines() {
-            let named = file.rsplit_once('/');
-            let named = named.and_then(|(folder, part)| Some((folder, part.parse().ok()?)));
-            let Some((folder, part)) = named else {
-                let manifest = manifest.display();
-                return Err(Error::corrupt(format!(
-                    "'{manifest}' names a file '{file}', which is none of a roll"
-                )));
-            };
-            let temporary = self.temporary(folder, first, part);
-            let target = self.target(folder, name, part);
-            if temporary.exists() {
-                rename(&temporary, &target)?;
-            } else if !target.exists() {
-                return Err(Error::corrupt(format!(
-                    "file '{}' is missing, its roll was published",
-                    target.display()
-                )));
-            }
-        }
-        sync(&self.root)?;
-        fs::remove_file(&manifest).map_err(|e| unwritable(&manifest, e))
-    }
-
-    fn epochs(&self, name: &str, suffix: &str) -> Option<(Epoch, Epoch)> {
+    /// The epochs in a name that ends so.
+    pub(super) fn epochs(&self, name: &str, suffix: &str) -> Option<(Epoch, Epoch)> {
         let epochs = name.strip_prefix(&self.prefix)?.strip_suffix(suffix)?;
         let (epochs, _) = part_of(epochs)?;
         let (first, last) = epochs.split_once('-')?;
@@ -197,8 +166,12 @@ impl Layout {
     }
 }
 
-/// The end of temporary names.
+/// What tells the folder of a start.
+const START: &str = "start-";
+/// The end of the names of files that grow.
 const TEMPORARY: &str = ".parquet.tmp";
+/// The end of the names of manifests that are not in their place.
+pub(super) const DRAFT: &str = ".roll.tmp";
 
 /// What tells the files of one roll in one folder apart; it sorts behind the first one's `.`.
 fn suffix(part: u32) -> String {
@@ -238,7 +211,8 @@ pub(super) fn file_name(name: &str) -> String {
     clean
 }
 
-fn list(folder: &Path) -> Result<Vec<String>> {
+/// The names in a folder, in order.
+pub(super) fn list(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).and_then(|entries| {
         entries
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -247,30 +221,6 @@ fn list(folder: &Path) -> Result<Vec<String>> {
     let mut names: Vec<String> = entries.map_err(|e| unreadable(folder, e))?;
     names.sort();
     Ok(names)
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Renames and makes the new name durable. What is there already is not replaced.
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        return Err(Error::corrupt(format!(
-            "file '{}' is there already and is not overwritten",
-            to.display()
-        )));
-    }
-    fs::rename(from, to).map_err(|e| unwritable(to, e))?;
-    sync(to.parent().unwrap_or(Path::new(".")))
-}
-
-/// Makes the names in a folder durable.
-fn sync(folder: &Path) -> Result<()> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|e| unwritable(folder, e))
 }
 
 /// The error of a path that cannot be written, with the remedy.

@@ -12,6 +12,7 @@ pub mod recorder;
 mod roll;
 mod sink;
 mod source;
+mod start;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -31,10 +32,11 @@ pub use source::ParquetSource;
 /// Options of the connector `parquet` for a table that is written.
 ///
 /// Rows are published once their epoch is committed. Files are named by owner, shard and the
-/// epochs they hold (`owner-shard0-00000012-00000057.parquet`), written under a hidden temporary
-/// name and renamed when they are whole: a reader never sees a half-written file, and an epoch
-/// is in exactly one roll however often it is published. The files of one roll appear together,
-/// also after a crash.
+/// epochs they hold (`owner-shard0-00000012-00000057.parquet`), written in a hidden folder and
+/// renamed when they are whole: a reader never sees a half-written file, and an epoch is in exactly
+/// one roll however often it is published. The files of one roll appear together, also after a
+/// crash. A process whose job another one has taken over publishes nothing any more, even if it
+/// only slept, and ends with an error.
 ///
 /// Several jobs may write one folder: each counts, completes and removes files of its own name
 /// alone. A job that starts empty is another owner; what it published before stays. Two tables of
@@ -141,6 +143,7 @@ pub fn declare(folder: &Path, schema: &Schema) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
+    std::fs::create_dir_all(folder).map_err(|e| layout::unwritable(folder, e))?;
     let schema = sink::nullable(schema);
     let properties = writer::properties(&schema, Compression::Zstd, writer::Statistics::All)?;
     let temporary = folder.join(".columns.parquet.tmp");

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::SchemaRef;
-use engine::{Epoch, Error, Result};
+use engine::{Epoch, Error, ErrorKind, Result};
 use parquet::file::properties::WriterProperties;
 
 use super::days;
-use super::layout::{Finished, Layout};
+use super::layout::Layout;
+use super::start::{Finished, Start};
 use super::writer::{Writer, remove};
 
 /// Files that are open at once at most: a roll may have rows of any number of days.
@@ -43,9 +44,13 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Rolls {
     plan: Plan,
-    published: Option<Epoch>,
+    published: Epoch,
+    /// It goes before the start, whose folder must be empty to go.
     roll: Option<Roll>,
-    failed: bool,
+    /// Begun by the first call.
+    start: Option<Start>,
+    /// What the first error was.
+    failed: Option<(ErrorKind, String)>,
 }
 
 /// Files that grow together.
@@ -78,9 +83,10 @@ impl Rolls {
     pub(super) fn new(plan: Plan) -> Self {
         Self {
             plan,
-            published: None,
+            published: Epoch(0),
             roll: None,
-            failed: false,
+            start: None,
+            failed: None,
         }
     }
 
@@ -109,12 +115,11 @@ impl Rolls {
     }
 
     fn recovered(&mut self) -> Result<Epoch> {
-        if let Some(published) = self.published {
-            return Ok(published);
+        if self.start.is_none() {
+            let (start, published) = Start::begin(&self.plan.layout)?;
+            (self.start, self.published) = (Some(start), published);
         }
-        let published = self.plan.layout.recover()?;
-        self.published = Some(published);
-        Ok(published)
+        Ok(self.published)
     }
 
     fn gather(&mut self, epoch: Epoch, rows: &[RecordBatch]) -> Result<Epoch> {
@@ -124,16 +129,17 @@ impl Rolls {
         if epoch <= last || (empty && self.roll.is_none()) {
             return Ok(published);
         }
+        let start = begun(self.start.as_ref())?;
         let roll = self.roll.get_or_insert_with(|| Roll::new(epoch));
         roll.last = epoch;
         let fitted = rows.iter().filter(|batch| batch.num_rows() > 0);
         let fitted = fitted.map(|batch| fitted_to(&self.plan.schema, batch));
         for batch in together(&self.plan.schema, fitted.collect::<Result<_>>()?)? {
             match self.plan.date {
-                None => roll.write(&self.plan, "", &batch)?,
+                None => roll.write(&self.plan, start, "", &batch)?,
                 Some(column) => {
                     for (folder, part) in days::split(&batch, column)? {
-                        roll.write(&self.plan, &folder, &part)?;
+                        roll.write(&self.plan, start, &folder, &part)?;
                     }
                 }
             }
@@ -153,26 +159,34 @@ impl Rolls {
         }
         let (first, last) = (roll.first, roll.last);
         let files = std::mem::take(&mut roll.whole);
-        self.plan.layout.publish(&files, first, last)?;
-        self.published = Some(last);
+        begun(self.start.as_ref())?.publish(&files, first, last)?;
+        self.published = last;
         Ok(())
     }
 
     /// Runs a step; the first one that fails is the last.
     fn once<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.failed {
+        if let Some((kind, reason)) = &self.failed {
             let path = self.plan.layout.root.display();
-            return Err(Error::invalid(format!(
-                "'{path}' could not be written before; start the job again, nothing is lost"
-            )));
+            let message = format!("'{path}' could not be written before: {reason}");
+            return Err(Error::new(*kind, message));
         }
         let result = step(self);
-        if result.is_err() {
-            self.failed = true;
+        if let Err(error) = &result {
+            // To ask again would change nothing.
+            let kind = match error.kind() {
+                ErrorKind::Unavailable => ErrorKind::Invalid,
+                kind => kind,
+            };
+            self.failed = Some((kind, error.chain()));
             self.roll = None;
         }
         result
     }
+}
+
+fn begun(start: Option<&Start>) -> Result<&Start> {
+    start.ok_or_else(|| Error::internal("rows are written before anything was recovered"))
 }
 
 impl Roll {
@@ -189,7 +203,13 @@ impl Roll {
         }
     }
 
-    fn write(&mut self, plan: &Plan, folder: &str, rows: &RecordBatch) -> Result<()> {
+    fn write(
+        &mut self,
+        plan: &Plan,
+        start: &Start,
+        folder: &str,
+        rows: &RecordBatch,
+    ) -> Result<()> {
         self.writes += 1;
         if !self.open.contains_key(folder) {
             if self.open.len() == OPEN {
@@ -198,8 +218,8 @@ impl Roll {
             let parts = self.parts.entry(folder.to_owned()).or_default();
             let part = *parts;
             *parts += 1;
-            let path = plan.layout.temporary(folder, self.first, part);
-            let writer = Writer::create(path, &plan.schema, &plan.properties)?;
+            let columns = (&plan.schema, &*plan.properties);
+            let writer = start.create(folder, self.first, part, columns)?;
             let used = self.writes;
             let growing = Growing { writer, part, used };
             self.open.insert(folder.to_owned(), growing);

@@ -83,19 +83,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Begins a file. One that is there already is being written by somebody else: what a crash
-    /// left was removed before.
+    /// Begins a file in a folder that is there. One that is there already is being written by
+    /// somebody else: what a crash left was removed before.
     pub(super) fn create(
         path: PathBuf,
         schema: &SchemaRef,
         properties: &WriterProperties,
     ) -> Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
         let file = File::create_new(&path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Error::invalid(format!(
-                "'{}' is being written by another table or another process; give each a 'path' of \
-                 its own",
+                "'{}' is being written by another process; give each a 'path' of its own",
                 path.display()
             )),
             _ => unwritable(&path, error),

@@ -6,6 +6,7 @@
 
 mod checksum;
 mod rolls;
+mod sleepers;
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use ::parquet::arrow::ArrowWriter;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampNanosecondType};
 use connectors::parquet::read::{Ordered, Request};
 use engine::{Epoch, ErrorKind, Result, Sink, StreamSpec};
 use proptest::prelude::*;
@@ -34,7 +35,8 @@ fn sink(folder: &Path, options: &[(&str, &str)]) -> Box<dyn Sink> {
         .expect("a sink")
 }
 
-/// All files below a folder, hidden ones too, by name.
+/// All files below a folder, hidden ones too, by name; of the folders of starts without the random
+/// part.
 fn names(folder: &Path) -> Vec<String> {
     let mut names = vec![];
     for entry in fs::read_dir(folder).expect("folder") {
@@ -45,6 +47,10 @@ fn names(folder: &Path) -> Vec<String> {
             .to_string_lossy()
             .into_owned();
         if path.is_dir() {
+            let name = match name.split_once("-start-") {
+                Some((owner, random)) if random.len() == 16 => format!("{owner}-start"),
+                _ => name,
+            };
             names.extend(
                 self::names(&path)
                     .into_iter()
@@ -99,7 +105,10 @@ async fn a_roll_is_one_file_of_many_epochs() {
         Epoch(0),
         "the file still grows"
     );
-    assert_eq!(names(folder.path()), [".job-shard0-00000012.parquet.tmp"]);
+    assert_eq!(
+        names(folder.path()),
+        [".job-shard0-start/00000012_0.parquet.tmp"]
+    );
     out.flush().await.expect("flushed");
     assert_eq!(out.published().await.expect("known"), Epoch(15));
     assert_eq!(
@@ -152,7 +161,7 @@ async fn what_a_crash_leaves_is_removed_or_completed() {
             "date=1970-01-04/job-shard0-00000001-00000001.parquet",
         ]
     );
-    // Killed between the renames: the manifest is there.
+    // Killed between the renames, before starts had folders: the manifest is there.
     let manifest = root.join(".job-shard0-00000001-00000001.roll");
     fs::write(
         &manifest,
@@ -357,9 +366,8 @@ fn long_files_come_in_batches_and_are_cut_by_statistics() {
     );
 }
 
-#[tokio::test]
-async fn recordings_are_laid_out_by_table_job_shard_and_day() {
-    let folder = tempfile::tempdir().expect("folder");
+/// The rows of a recording of two arrivals around midnight, and their columns.
+fn recorded() -> (SchemaRef, Vec<RecordBatch>) {
     let schema = engine::intake::recording::schema(&Schema::new(trade_fields()));
     let records = engine::intake::Records {
         table: 0,
@@ -373,6 +381,13 @@ async fn recordings_are_laid_out_by_table_job_shard_and_day() {
     };
     let arrival = engine::Arrival::Records(records);
     let rows = engine::intake::recording::encode(&schema, &arrival, 0).expect("encodes");
+    (schema, rows)
+}
+
+#[tokio::test]
+async fn recordings_are_laid_out_by_table_job_shard_and_day() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (schema, rows) = recorded();
     let mut out =
         connectors::parquet::recorder::recorder(folder.path(), "trades", &owner(), &schema)
             .expect("a sink");
