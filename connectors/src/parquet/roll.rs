@@ -45,7 +45,8 @@ pub(super) struct Rolls {
     plan: Plan,
     published: Option<Epoch>,
     roll: Option<Roll>,
-    failed: bool,
+    /// What the first error said.
+    failed: Option<String>,
 }
 
 /// Files that grow together.
@@ -80,7 +81,7 @@ impl Rolls {
             plan,
             published: None,
             roll: None,
-            failed: false,
+            failed: None,
         }
     }
 
@@ -160,18 +161,13 @@ impl Rolls {
 
     /// Runs a step; the first one that fails is the last.
     fn once<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.failed {
-            let path = self.plan.layout.root.display();
-            return Err(Error::invalid(format!(
-                "'{path}' could not be written before; start the job again, nothing is lost"
-            )));
+        if let Some(reason) = &self.failed {
+            return Err(Error::invalid(format!("an earlier roll failed: {reason}")));
         }
-        let result = step(self);
-        if result.is_err() {
-            self.failed = true;
+        step(self).inspect_err(|error| {
+            self.failed = Some(error.chain());
             self.roll = None;
-        }
-        result
+        })
     }
 }
 
