@@ -1,7 +1,7 @@
 //! The one error of this crate: its kind decides what the runtime does with it.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -77,15 +77,16 @@ impl Error {
         self.kind
     }
 
-    /// The message and the messages of all causes, joined by colons: what the edge prints.
+    /// The message and the messages of all causes, joined by colons: what the edge prints. An error
+    /// that tells its cause itself is not told it again.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
+        for cause in causes(self).skip(1).map(ToString::to_string) {
+            if !text.ends_with(&cause) {
+                text.push_str(": ");
+                text.push_str(&cause);
+            }
         }
         text
     }
@@ -118,27 +119,57 @@ impl From<object_store::Error> for Error {
             Refused::PermissionDenied { .. }
             | Refused::Unauthenticated { .. }
             | Refused::InvalidPath { .. } => ErrorKind::Invalid,
-            _ if is_forbidden(&error) => ErrorKind::Invalid,
+            _ if is_any_of(&error, &FORBIDDEN) => ErrorKind::Invalid,
             _ => ErrorKind::Unavailable,
         };
-        Self::new(kind, "the object store refused").caused_by(error)
+        let message = match is_any_of(&error, &FULL) {
+            true => "the disk is full, free some space",
+            false => "the object store refused",
+        };
+        Self::new(kind, message).caused_by(error)
     }
 }
 
-/// Whether the system says that asking again is of no use.
-fn is_forbidden(error: &(dyn StdError + 'static)) -> bool {
-    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && matches!(
-                io.kind(),
-                NotADirectory | PermissionDenied | ReadOnlyFilesystem
-            )
-        {
-            return true;
-        }
-        cause = error.source();
+/// What the system says of files where asking again is of no use.
+const FORBIDDEN: [io::ErrorKind; 3] = [
+    io::ErrorKind::NotADirectory,
+    io::ErrorKind::PermissionDenied,
+    io::ErrorKind::ReadOnlyFilesystem,
+];
+const FULL: [io::ErrorKind; 2] = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+
+/// Whether the system's own error, below all others, is one of these.
+fn is_any_of(error: &(dyn StdError + 'static), kinds: &[io::ErrorKind]) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| kinds.contains(&error.kind()))
+}
+
+/// The error, its cause, the cause of that, and so on.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        (**error).source()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_once_with_its_remedy() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let refused = object_store::Error::Generic {
+            store: "folder",
+            source: Box::new(full()),
+        };
+        let text = full().to_string();
+        let error = Error::from(refused);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let told = Error::unavailable("cannot write").caused_by(error).chain();
+        let expected = "cannot write: the disk is full, free some space: Generic folder error: ";
+        assert_eq!(told, format!("{expected}{text}"));
     }
-    false
 }

@@ -73,7 +73,7 @@ impl Progress {
             && self.watched
         {
             let rate = figures::rate(rows.saturating_sub(before), now.duration_since(then));
-            terminal::show_status(&format!("read {} ({rate})", figures::count(rows)));
+            terminal::show_status(&read_line(rows, &rate, self.left(rows)));
         }
     }
 
@@ -101,13 +101,21 @@ fn line(status: &Status, rows: u64, rate: &str, left: Option<Duration>) -> Strin
     if status.committed.0 > 0 {
         parts.push(format!("epoch {}", status.committed));
     }
-    if let Some(left) = left {
-        parts.push(format!("{} left", figures::duration(left)));
-    }
+    parts.extend(left.map(time_left));
     for (name, reason) in &status.waiting {
         parts.push(format!("waiting: {name}: {reason}"));
     }
     parts.join("  ")
+}
+
+fn read_line(rows: u64, rate: &str, left: Option<Duration>) -> String {
+    let read = format!("read {} ({rate})", figures::count(rows));
+    let parts: Vec<String> = [read].into_iter().chain(left.map(time_left)).collect();
+    parts.join("  ")
+}
+
+fn time_left(left: Duration) -> String {
+    format!("{} left", figures::duration(left))
 }
 
 #[cfg(test)]
@@ -141,5 +149,13 @@ mod tests {
         let expected = "in 1,500 (500/s)  bars 7  late 2  dead 4  2.0 s left  \
                         waiting: trades: no broker answers";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_query_tells_the_time_left_where_it_is_known() {
+        let left = |left| read_line(1_500, "500/s", left);
+        assert_eq!(left(None), "read 1,500 (500/s)");
+        let known = left(Some(Duration::from_secs(2)));
+        assert_eq!(known, "read 1,500 (500/s)  2.0 s left");
     }
 }

@@ -22,6 +22,7 @@ use datafusion::datasource::file_format::options::{
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as PlannedStatement;
@@ -83,17 +84,35 @@ impl Scan {
     /// The rows that were read so far from all files.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        read(self.0.as_ref())
+        let read = |leaf: &dyn ExecutionPlan| leaf.metrics()?.output_rows();
+        leaves(self.0.as_ref())
+            .into_iter()
+            .map(|leaf| read(leaf).unwrap_or_default() as u64)
+            .sum()
+    }
+
+    /// About how many rows there are to be read, where all files tell how many they have. It may be
+    /// more than are read: a filter leaves out row groups, a `LIMIT` what follows.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        let rows = |leaf: &dyn ExecutionPlan| {
+            let known = StatisticsContext::new().compute(leaf, &StatisticsArgs::new());
+            known.ok()?.num_rows.get_value().map(|rows| *rows as u64)
+        };
+        leaves(self.0.as_ref()).into_iter().map(rows).sum()
     }
 }
 
-fn read(plan: &dyn ExecutionPlan) -> u64 {
+/// The steps that read.
+fn leaves(plan: &dyn ExecutionPlan) -> Vec<&dyn ExecutionPlan> {
     let inputs = plan.children();
     if inputs.is_empty() {
-        let rows = plan.metrics().and_then(|metrics| metrics.output_rows());
-        return rows.unwrap_or_default() as u64;
+        return vec![plan];
     }
-    inputs.iter().map(|input| read(input.as_ref())).sum()
+    inputs
+        .into_iter()
+        .flat_map(|input| leaves(input.as_ref()))
+        .collect()
 }
 
 impl std::fmt::Debug for Rows {

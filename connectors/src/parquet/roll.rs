@@ -167,12 +167,9 @@ impl Rolls {
     /// Runs a step; the first one that fails is the last.
     fn once<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if let Some((kind, reason)) = &self.failed {
-            let path = self.plan.layout.root.display();
-            let message = format!("'{path}' could not be written before: {reason}");
-            return Err(Error::new(*kind, message));
+            return Err(Error::new(*kind, format!("an earlier roll failed: {reason}")));
         }
-        let result = step(self);
-        if let Err(error) = &result {
+        step(self).inspect_err(|error| {
             // To ask again would change nothing.
             let kind = match error.kind() {
                 ErrorKind::Unavailable => ErrorKind::Invalid,
@@ -180,13 +177,8 @@ impl Rolls {
             };
             self.failed = Some((kind, error.chain()));
             self.roll = None;
-        }
-        result
+        })
     }
-}
-
-fn begun(start: Option<&Start>) -> Result<&Start> {
-    start.ok_or_else(|| Error::internal("rows are written before anything was recovered"))
 }
 
 impl Roll {

@@ -48,6 +48,24 @@ async fn rows_are_written_on_another_thread() {
 }
 
 #[tokio::test]
+async fn the_reason_of_a_failed_roll_is_told_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("out");
+    let mut out = sink(&path, &[]);
+    out.published().await.expect("known");
+    fs::remove_dir_all(&path).expect("removed");
+    fs::write(&path, "no folder").expect("written");
+    let rows = [trades(&[1])];
+    let first = out.publish(Epoch(1), &rows).await.expect_err("no folder");
+    let second = out.publish(Epoch(2), &rows).await.expect_err("no folder");
+    assert!(
+        second.chain().contains(&first.chain()),
+        "{}",
+        second.chain()
+    );
+}
+
+#[tokio::test]
 async fn a_roll_is_finished_by_age_while_nothing_comes() {
     let folder = tempfile::tempdir().expect("folder");
     let mut out = sink(folder.path(), &[("rolling.interval", "3 s")]);

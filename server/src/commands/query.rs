@@ -47,7 +47,7 @@ pub(super) async fn query(arguments: &cli::Query) -> Result<(), Failure> {
     let told = output.told();
     let failed = |error| Failure::run(&told.error(error));
     let mut writer = Writer::new(format, output.bytes(), &rows.schema).map_err(failed)?;
-    let mut progress = Progress::new(None);
+    let mut progress = Progress::new(rows.scan.total());
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

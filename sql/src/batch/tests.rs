@@ -188,6 +188,29 @@ async fn what_is_read_is_counted() {
 }
 
 #[tokio::test]
+async fn how_much_there_is_to_read_is_told_where_it_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trades.csv");
+    std::fs::write(&file, CSV).unwrap();
+    let mut batch = batch();
+    let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
+    let rows = RecordBatch::try_from_iter([("x", column)]).unwrap();
+    let (schema, twice) = (rows.schema(), vec![rows.clone(), rows]);
+    batch.add_rows("kept", schema, twice).unwrap();
+    for (text, total) in [
+        ("SELECT * FROM kept WHERE x > 1".to_owned(), Some(6)),
+        (
+            "SELECT a.x FROM kept a JOIN kept b ON a.x = b.x".to_owned(),
+            Some(12),
+        ),
+        (format!("SELECT * FROM '{}'", file.display()), None),
+    ] {
+        let rows = batch.query(&text).await.unwrap();
+        assert_eq!(rows.scan.total(), total, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_query_has_no_remedy_for_scripts() {
     for text in [
         "DROP TABLE x",
