@@ -47,6 +47,7 @@
 //! published at the next start, and [`Status::unsettled`] says which it is.
 
 mod backlog;
+mod busy;
 mod committed;
 mod committer;
 pub mod digest;

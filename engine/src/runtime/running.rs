@@ -91,6 +91,7 @@ impl Running {
             if !source.repeatable() {
                 inputs.once.push(name.clone());
             }
+            self.status.follow(table, source.lag());
             inputs.sources.push(SourceLoop {
                 table,
                 source,
