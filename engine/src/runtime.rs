@@ -67,6 +67,7 @@ mod stop;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod warm_up;
 
 pub use backlog::Backlog;
 pub use committed::Committed;
@@ -75,3 +76,4 @@ pub use job::{Bindings, Job, JobSpec};
 pub use replay::{Replay, Speed};
 pub use shard::Shard;
 pub use status::Status;
+pub use warm_up::Recorded;

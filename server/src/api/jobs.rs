@@ -89,7 +89,8 @@ enum StartWith {
     State,
     /// Nothing: its log, state, late and dead rows are removed. Outputs and recordings stay.
     Empty,
-    /// The recordings of its tables.
+    /// The one that the recordings of its tables give, should the kept one be lost; every table
+    /// that is read needs an `archive`. It goes on where it stopped.
     Recording,
 }
 
@@ -268,12 +269,7 @@ async fn start(
     let from = match start.map(|start| start.from).unwrap_or_default() {
         StartWith::State => StartFrom::State,
         StartWith::Empty => StartFrom::Empty,
-        StartWith::Recording => {
-            return Err(Problem::invalid(
-                "a job cannot be started from its recording yet: start it from 'state' or \
-                 'empty', or replay the recording beside it",
-            ));
-        }
+        StartWith::Recording => StartFrom::Recording,
     };
     let started = Arc::clone(&slot);
     detached(async move { state.jobs.start(&started, from).await }).await??;
