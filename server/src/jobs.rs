@@ -30,7 +30,7 @@ use crate::store::Store;
 pub(crate) use lifecycle::Phase as JobPhase;
 use lifecycle::{Event, Phase};
 pub(crate) use slot::{Running, Slot};
-pub(crate) use submission::{Submission, plan};
+pub(crate) use submission::{Submission, check_name, plan};
 
 /// Why a wish is refused.
 #[derive(Debug)]

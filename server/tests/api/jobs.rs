@@ -90,6 +90,8 @@ async fn a_start_from_empty_forgets_and_one_from_no_recording_is_refused() {
             .unwrap()
             .contains("'archive'")
     );
+    let job = api.get(&place).await.json(200);
+    assert_eq!(job["state"], "stopped", "{job}");
     let other = api
         .post(&format!("{place}/start"), &json!({"from": "nothing"}))
         .await;
