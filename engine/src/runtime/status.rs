@@ -50,7 +50,25 @@ pub struct TableStatus {
     pub blocked: Duration,
 }
 
-/// What a job has snapshots of its state cost, since this start.
+/// What the commits of a job cost, since this start.
+#[derive(Debug, Clone, Default)]
+pub struct CommitStatus {
+    /// How long each took, from the end of its epoch's output to the commit.
+    pub times: Latency,
+    /// Bytes of their records in the log.
+    pub bytes: u64,
+}
+
+impl CommitStatus {
+    /// Counts one.
+    pub(super) fn add(&mut self, took: Duration, bytes: u64) {
+        let nanoseconds = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+        self.times.add(nanoseconds, 1);
+        self.bytes += bytes;
+    }
+}
+
+/// What the snapshots of a job's state cost, since this start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SnapshotStatus {
     /// How many were stored.
@@ -87,6 +105,8 @@ pub struct Status {
     pub steps: Vec<(String, StepCounts)>,
     /// How long each step has worked since this start, about.
     pub busy: Vec<Duration>,
+    /// The commits of this start.
+    pub commits: CommitStatus,
     /// The snapshots of this start.
     pub snapshots: SnapshotStatus,
     /// Who does not answer at the moment, and why: tables, or the log.
@@ -209,6 +229,12 @@ impl Latency {
         };
         self.buckets[power * FINE + fine] += rows;
         self.count += rows;
+    }
+
+    /// How many durations there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// The duration below which this share of the rows stayed, in nanoseconds; `None` where

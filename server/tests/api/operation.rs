@@ -79,6 +79,9 @@ async fn metrics_tell_of_jobs_and_requests() {
             "millstream_table_blocked_seconds_total{{{table}}}"
         )) >= 0.0
     );
+    assert!(value("millstream_job_commits_total{job=\"prices\"}") > 0.5);
+    assert!(value("millstream_job_commit_bytes_total{job=\"prices\"}") > 0.5);
+    assert!(value("millstream_job_commit_seconds{job=\"prices\",quantile=\"0.99\"}") > 0.0);
     assert!(value("millstream_job_snapshots_total{job=\"prices\"}") >= 0.0);
     let steps = text
         .lines()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::runtime::Status;
-use engine::runtime::status::{TableStatus, TargetStatus};
+use engine::runtime::status::{Latency, TableStatus, TargetStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -195,12 +195,13 @@ impl Jobs {
         figures
     }
 
-    fn latencies(&self) -> Figures<f64> {
+    /// By share, how long something took, in seconds.
+    fn quantiles(&self, of: impl Fn(&Status) -> &Latency) -> Figures<f64> {
         let mut figures = vec![];
         for (job, status) in self.running() {
             for share in QUANTILES {
                 let labels = vec![("job", job.to_owned()), ("quantile", share.to_string())];
-                let latency = status.latency.quantile(share);
+                let latency = of(status).quantile(share);
                 figures.extend(latency.map(|latency| (labels, latency as f64 / 1e9)));
             }
         }
@@ -246,6 +247,19 @@ impl Jobs {
         let help = "Records that a source has not handed over yet";
         let lag = self.by_table(|table| Some(table.lag?.cast_signed()));
         gauges(encoder, "table_lag_records", help, lag)?;
+        let commits = self.by_job(|status| status.commits.times.count());
+        counters(
+            encoder,
+            "job_commits",
+            "Epochs that were committed",
+            commits,
+        )?;
+        let help = "From the end of an epoch's output to its commit, in seconds, by share of them";
+        let times = self.quantiles(|status| &status.commits.times);
+        gauges(encoder, "job_commit_seconds", help, times)?;
+        let help = "Bytes of the records of these epochs in the log";
+        let bytes = self.by_job(|status| status.commits.bytes);
+        counters(encoder, "job_commit_bytes", help, bytes)?;
         let snapshots = self.by_job(|status| status.snapshots.stored);
         counters(
             encoder,
@@ -307,7 +321,12 @@ impl Collector for Jobs {
         let waiting = self.by_job(|status| status.waiting.len() as i64);
         gauges(encoder, "job_waiting", help, waiting)?;
         let help = "From arrival to leaving the graph, in seconds, by share of the rows";
-        gauges(encoder, "job_latency_seconds", help, self.latencies())?;
+        gauges(
+            encoder,
+            "job_latency_seconds",
+            help,
+            self.quantiles(|status| &status.latency),
+        )?;
         let help = "Records that a source handed over";
         let arrived = self.by_table(|table| Some(table.counts.arrived));
         counters(encoder, "table_rows_arrived", help, arrived)?;
