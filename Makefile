@@ -5,7 +5,8 @@
 demo:
 	cargo run --bin millstream -- demo $(DEMO)
 
-# Every test; starts a real Kafka, which needs Java and Maven, and a browser (node, Chromium).
+# Every test; starts a real Kafka, which needs Java and Maven, a browser (node, Chromium), and
+# schemathesis (Python) against the API.
 test:
 	cargo test --workspace
 

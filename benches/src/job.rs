@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use connectors::Owner;
+use connectors::http::push::{self, Pusher};
 use engine::intake::recording;
 use engine::intake::{Arrival, Records};
 use engine::log::Log;
@@ -195,6 +196,12 @@ pub fn runtime() -> Result<Runtime> {
 /// Starts a job on the current runtime with its log in the folder `data`. Late and dead rows are
 /// dropped.
 pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
+    Ok(start_watched(graph, data, Taps::default())?.0)
+}
+
+/// [`start`], with who looks at the outputs, and the ends of the tables whose rows are pushed.
+pub fn start_watched(graph: &Arc<Graph>, data: &Path, taps: Taps) -> Result<(Job, Vec<Pusher>)> {
+    let mut pushers = vec![];
     let owner = Owner {
         job: "bench".to_owned(),
         shard: 0,
@@ -207,12 +214,18 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
         late: vec![],
         dead: vec![],
         recorders: vec![],
-        taps: Taps::default(),
+        taps,
     };
     for input in &graph.inputs {
         let stream = &input.stream;
-        let source = connectors::find(&stream.connector)?.source(stream)?;
-        bindings.sources.push(source);
+        bindings.sources.push(match push::is_pushed(stream) {
+            true => {
+                let (pusher, source) = push::open(stream)?;
+                pushers.push(pusher);
+                source
+            }
+            false => connectors::find(&stream.connector)?.source(stream)?,
+        });
         bindings.late.push(dropped(stream, &owner)?);
         bindings.dead.push(dropped(stream, &owner)?);
         let schema = recording::schema(&stream.source_schema());
@@ -230,7 +243,8 @@ pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
         snapshot_after: Backlog::A_SECOND,
         digests: false,
     };
-    Ok(Job::start(spec, bindings, log, Arc::new(SystemClock)))
+    let job = Job::start(spec, bindings, log, Arc::new(SystemClock));
+    Ok((job, pushers))
 }
 
 fn dropped(stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>> {

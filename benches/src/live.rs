@@ -1,9 +1,11 @@
 //! Live windows: what a row to a thousand readers costs, next to a server that broadcasts by
-//! tokio-tungstenite alone; ten thousand readers; one that does not read.
+//! tokio-tungstenite alone; ten thousand readers; one that does not read; and how soon what a job is
+//! fed with is at its readers.
 //!
 //! The server is a process of its own, so that its processor time and memory can be told from
 //! those of the readers.
 
+mod feeding;
 mod readers;
 mod serving;
 
@@ -23,6 +25,10 @@ pub(crate) const ROW_BYTES: usize = 250;
 const FAN_OUT: usize = 1_000;
 const FAN_OUT_RATE: f64 = 2_000.0;
 const MANY: usize = 10_000;
+const STUCK_RATE: f64 = 4_000.0;
+/// Events a second that a job is fed with, and the readers of what it makes of them.
+const FEEDS: [f64; 2] = [20_000.0, 100_000.0];
+const FED: usize = 100;
 /// Readers with and without compression.
 const COMPRESSED: u64 = 10;
 
@@ -34,6 +40,7 @@ pub fn run(size: Size) -> Result<Section> {
     bytes(&mut section, size, &runtime)?;
     many(&mut section, size, &runtime)?;
     stuck(&mut section, size, &runtime)?;
+    feed(&mut section, size, &runtime)?;
     Ok(section)
 }
 
@@ -154,7 +161,7 @@ fn many(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) ->
         Size::Full => MANY,
         Size::Quick => 200,
     };
-    let mut lines = vec![];
+    let (mut lines, mut tails) = (vec![], vec![]);
     for kind in [Kind::Millstream, Kind::Tungstenite] {
         let mut server = Server::start(kind)?;
         let (each, round) = runtime.block_on(async {
@@ -169,6 +176,7 @@ fn many(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) ->
             anyhow::Ok((each, round))
         })?;
         let (p50, p99) = (round.quantile(0.5)?, round.quantile(0.99)?);
+        tails.push(p99);
         let name = kind.name();
         lines.push(vec![
             name.to_owned(),
@@ -196,6 +204,12 @@ fn many(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) ->
          snapshot sent), then 8 rows/s to all of them, from the row's birth to the reader:"
     ));
     section.table(&["", "kB a connection", "p50 ms", "p99 ms"], &lines);
+    section.goal(Goal::at_most(
+        "their p99 against tokio-tungstenite's",
+        tails[0] / tails[1],
+        1.1,
+        "x",
+    ));
     Ok(())
 }
 
@@ -207,20 +221,20 @@ fn stuck(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -
             let p99 = runtime.block_on(async {
                 let readers = Readers::connect(&server, 100, false).await?;
                 let _stuck = readers::stuck(&server, stuck).await?;
-                round(&mut server, &readers, 1_000.0, size.seconds(5.0))
+                // What the system keeps for who does not read is full after this.
+                round(&mut server, &readers, STUCK_RATE, size.seconds(3.0)).await?;
+                round(&mut server, &readers, STUCK_RATE, size.seconds(5.0))
                     .await?
                     .quantile(0.99)
             })?;
             figures.push(p99);
         }
     }
-    let medians = figures.map(|mut figures: Vec<f64>| {
-        figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2]
-    });
+    let medians = figures.map(median);
     let ratio = medians[1] / medians[0];
     section.say(format!(
-        "100 readers, 1,000 rows/s: p99 {} ms; with one more that never reads: {} ms (medians).",
+        "100 readers, {STUCK_RATE} rows/s: p99 {} ms; with one more that never reads: {} ms \
+         (medians).",
         number(medians[0]),
         number(medians[1])
     ));
@@ -231,4 +245,43 @@ fn stuck(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -
         "x",
     ));
     Ok(())
+}
+
+fn feed(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    section.say(format!(
+        "A job is pushed JSON of {} symbols, computes RSI and EMA, and commits every second; {FED} \
+         readers look at ten symbols each, of their own. From a row's making to its reader, the \
+         oldest row of each frame; medians of the rounds:",
+        feeding::SYMBOLS
+    ));
+    let mut lines = vec![];
+    for rate in FEEDS {
+        let (mut halves, mut tails) = (vec![], vec![]);
+        for _ in 0..size.rounds().min(3) {
+            let mut server = Server::start(Kind::Feed)?;
+            let round = runtime.block_on(async {
+                let readers = Readers::connect(&server, FED, false).await?;
+                round(&mut server, &readers, rate, size.seconds(1.0)).await?;
+                round(&mut server, &readers, rate, size.seconds(5.0)).await
+            })?;
+            let (made, read) = (round.published, round.rows);
+            ensure!(
+                made == read,
+                "{made} rows were made, {read} came to the readers"
+            );
+            halves.push(round.quantile(0.5)?);
+            tails.push(round.quantile(0.99)?);
+        }
+        let [half, tail] = [halves, tails].map(median);
+        lines.push(vec![number(rate / 1e3), number(half), number(tail)]);
+        let what = format!("feed to reader, p99 at {} k events/s", number(rate / 1e3));
+        section.goal(Goal::at_most(what, tail, 5.0, " ms"));
+    }
+    section.table(&["k events/s", "p50 ms", "p99 ms"], &lines);
+    Ok(())
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

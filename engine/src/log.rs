@@ -209,10 +209,11 @@ impl Log {
         Ok(())
     }
 
-    /// Appends the record of an epoch, which makes it durable; the same record may be there
-    /// already.
-    pub async fn append(&mut self, record: &Record) -> Result<()> {
+    /// Appends the record of an epoch, which makes it durable, and says of how many bytes it is;
+    /// the same record may be there already.
+    pub async fn append(&mut self, record: &Record) -> Result<u64> {
         let chunks = record.encode(&mut self.spare)?;
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let payload = chunks.iter().cloned().collect();
         let path = self.path(record.epoch, "record");
         let put = self.create(&path, payload).await;
@@ -221,7 +222,7 @@ impl Log {
             _ => error,
         })?;
         self.spare = Chunks::of(chunks);
-        Ok(())
+        Ok(bytes)
     }
 
     /// Appends the first record of a start at the epoch that a predecessor would append next, which

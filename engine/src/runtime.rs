@@ -47,6 +47,7 @@
 //! published at the next start, and [`Status::unsettled`] says which it is.
 
 mod backlog;
+mod busy;
 mod committed;
 mod committer;
 pub mod digest;
@@ -66,6 +67,7 @@ mod stop;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod warm_up;
 
 pub use backlog::Backlog;
 pub use committed::Committed;
@@ -74,3 +76,4 @@ pub use job::{Bindings, Job, JobSpec};
 pub use replay::{Replay, Speed};
 pub use shard::Shard;
 pub use status::Status;
+pub use warm_up::Recorded;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::lag::Lag;
 use crate::waiting::Waiting;
 
 /// A part of a source with an order of its own: a Kafka partition, a file, a socket.
@@ -99,6 +100,10 @@ pub trait Source: Send {
     fn rereading(&mut self, _again: bool) {}
     /// Where it says why `next` waits, while its client mends an outage by itself.
     fn waiting(&self) -> Option<Waiting> {
+        None
+    }
+    /// Where it says how many records it has not handed over yet, if its client knows.
+    fn lag(&self) -> Option<Lag> {
         None
     }
 }

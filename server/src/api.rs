@@ -1,6 +1,7 @@
 //! The route table. A resource is a file with `routes()`, and one line here.
 
 mod error;
+mod etag;
 mod health;
 mod idempotency;
 mod indicators;
@@ -81,7 +82,7 @@ fn described() -> OpenApiRouter<AppState> {
 pub(crate) fn router(state: AppState) -> Router {
     let (routes, mut description) = described().split_for_parts();
     describe(&mut description);
-    let description = openapi::with_problems(description);
+    let description = openapi::completed(description);
     let limit = DefaultBodyLimit::max(state.config.max_body);
     let documents = SwaggerUi::new("/docs").url(format!("{PREFIX}/openapi.json"), description);
     routes
@@ -90,6 +91,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unsupported)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(etag::tag))
         .layer(from_fn_with_state(state.clone(), idempotency::once))
         .layer(limit)
         .layer(from_fn_with_state(state.access.clone(), guard))

@@ -38,6 +38,12 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
+    /// Live connections at most, WebSocket and SSE.
+    pub max_live_connections: usize,
+    /// Subscriptions of one live connection at most.
+    pub max_subscriptions: usize,
+    /// The largest frame that a client of a live connection may send, in bytes.
+    pub max_frame: usize,
     /// Whether clients have to say who they are.
     pub auth: Mode,
     /// Says again that `auth` is off where other machines can reach the server.
@@ -73,6 +79,9 @@ impl Default for Config {
             max_connections: 20_000,
             max_connections_per_address: 1_000,
             max_body: 8 << 20,
+            max_live_connections: 20_000,
+            max_subscriptions: 64,
+            max_frame: 64 << 10,
             auth: Mode::Auto,
             insecure: false,
             origins: String::new(),

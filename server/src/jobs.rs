@@ -23,13 +23,14 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::live::Hubs;
+use crate::recordings::check_recorded;
 use crate::script::Plan;
 use crate::store::Store;
 
 pub(crate) use lifecycle::Phase as JobPhase;
 use lifecycle::{Event, Phase};
 pub(crate) use slot::{Running, Slot};
-pub(crate) use submission::{Submission, plan};
+pub(crate) use submission::{Submission, check_name, plan};
 
 /// Why a wish is refused.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub(crate) enum StartFrom {
     State,
     /// With none: its log, state, late and dead rows are removed.
     Empty,
+    /// With the one that the recordings of its tables give; it goes on where it stopped.
+    Recording,
 }
 
 /// All jobs; clones share them.
@@ -174,6 +177,9 @@ impl Supervisor {
         slot.phase().after(Event::Start).map_err(refused)?;
         let record = slot.record();
         let planned = plan(record.sql.clone(), record.overrides()?).await;
+        if let (StartFrom::Recording, Ok(plan)) = (from, &planned) {
+            check_recorded(&plan.graph)?;
+        }
         let started = match planned {
             Ok(plan) => {
                 let launched = Box::pin(self.launch(slot, plan, from)).await;

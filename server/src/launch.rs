@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::http::push::Pusher;
-use engine::runtime::{Backlog, Bindings, Job, JobSpec};
+use engine::runtime::{Backlog, Bindings, Job, JobSpec, Recorded};
 use engine::{Error, SystemClock};
 
 use crate::folder::{Folder, Past};
 use crate::script::Plan;
-use crate::{bind, places};
+use crate::{bind, places, recordings};
 
 /// How often results are committed where the script does not say.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
@@ -44,6 +44,8 @@ pub(crate) struct Launch {
     pub(crate) pushers: Vec<Pusher>,
     /// How far it came before.
     pub(crate) past: Past,
+    /// What its state comes from, if not from the log.
+    recordings: Vec<Recorded>,
 }
 
 impl Launch {
@@ -75,7 +77,21 @@ impl Launch {
             bindings,
             pushers,
             past,
+            recordings: vec![],
         })
+    }
+
+    /// Lets the job start with the state that its own recordings give.
+    pub(crate) async fn from_recordings(
+        &mut self,
+        name: &str,
+        folder: &Folder,
+    ) -> Result<(), Grounded> {
+        let owner = folder.owner(name).map_err(Grounded::Folder)?;
+        let graph = Arc::clone(&self.spec.graph);
+        let recordings = recordings::of_job(&graph, &owner).await;
+        self.recordings = recordings.map_err(Grounded::Ends)?;
+        Ok(())
     }
 
     /// What is worth a warning before the first start.
@@ -89,6 +105,7 @@ impl Launch {
     /// Starts the job on the current runtime; `folder` is to stay open for as long as it runs.
     pub(crate) fn start(self, folder: &Folder) -> Job {
         let log = folder.log().clone();
-        Job::start(self.spec, self.bindings, log, Arc::new(SystemClock))
+        let clock = Arc::new(SystemClock);
+        Job::start_from(self.recordings, self.spec, self.bindings, log, clock)
     }
 }

@@ -9,14 +9,18 @@ use arrow::array::{AsArray, RecordBatch, TimestampNanosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use async_trait::async_trait;
+use connectors::Owner;
 use connectors::parquet::read::{self, Ordered, Request};
 use connectors::parquet::{self, recorder};
 use engine::graph::Input;
 use engine::intake::recording::{self, Reader};
 use engine::intake::{Arrival, Records};
+use engine::runtime::Recorded;
 use engine::stream::ARRIVED_AT;
 use engine::time::TIMESTAMP;
-use engine::{Error, Result, Split};
+use engine::{Epoch, Error, Graph, Result, Split};
+
+use crate::bind;
 
 /// The only split of files that were never received.
 const SPLIT: &str = "0";
@@ -73,6 +77,61 @@ pub(crate) fn open(
         rows,
         recorded,
     })
+}
+
+/// Refuses a graph with a table that is not recorded.
+pub(crate) fn check_recorded(graph: &Graph) -> Result<()> {
+    let mut inputs = graph.inputs.iter();
+    match inputs.find(|input| input.archive.is_none()) {
+        None => Ok(()),
+        Some(input) => Err(not_recorded(input)),
+    }
+}
+
+fn not_recorded(input: &Input) -> Error {
+    Error::invalid(format!(
+        "table '{}' has no 'archive', so nothing of it was recorded: start the job from 'state' or \
+         'empty'",
+        input.stream.name
+    ))
+}
+
+/// What a job has recorded, by table, and up to which epoch. Files that a kill left half done are
+/// completed or removed first.
+pub(crate) async fn of_job(graph: &Arc<Graph>, owner: &Owner) -> Result<Vec<Recorded>> {
+    let recorders = bind::recorders(graph, owner)?;
+    let mut recorded = vec![];
+    for (table, recorder) in recorders.into_iter().enumerate() {
+        let input = &graph.inputs[table];
+        let (Some(mut recorder), Some(archive)) = (recorder, &input.archive) else {
+            return Err(not_recorded(input));
+        };
+        let through = recorder.published().await?;
+        let reader: Box<dyn Reader> = match through {
+            // What there is of it is in the log still.
+            Epoch(0) => Box::new(Nothing),
+            _ => {
+                let path = recorder::of_job(Path::new(archive), &input.stream.name, owner);
+                let graph = Arc::clone(graph);
+                let opening = move || open(&graph.inputs[table], &path, None, None);
+                let opened = tokio::task::spawn_blocking(opening).await;
+                let broken = |error| Error::internal("opening broke down").caused_by(error);
+                opened.map_err(broken)??.reader
+            }
+        };
+        recorded.push(Recorded { reader, through });
+    }
+    Ok(recorded)
+}
+
+/// A recording without rows.
+struct Nothing;
+
+#[async_trait]
+impl Reader for Nothing {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        Ok(None)
+    }
 }
 
 /// The columns that a file must have.

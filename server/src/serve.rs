@@ -50,7 +50,12 @@ impl Server {
         store.release_answers().await?;
         let access = Access::new(&config, &store)?;
         let tls = config.tls()?;
-        let hubs = Hubs::new(Limits::default());
+        let hubs = Hubs::new(Limits {
+            connections: config.max_live_connections,
+            subscriptions: config.max_subscriptions,
+            frame_bytes: config.max_frame,
+            ..Limits::default()
+        });
         let folders = config.data.join("jobs");
         let jobs = Supervisor::open(store.clone(), folders, hubs.clone()).await?;
         jobs.restore().await;

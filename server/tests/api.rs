@@ -6,6 +6,7 @@ mod description;
 mod jobs;
 mod operation;
 mod pages;
+mod random;
 
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,22 @@ impl Api {
             status: parts.status,
             headers: parts.headers,
             text: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
+    /// [`send`](Self::send), without the body of an answer that has no end.
+    async fn ask(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let kind = parts.headers.get("content-type");
+        let bytes = match kind.is_some_and(|kind| kind == "text/event-stream") {
+            true => axum::body::Bytes::new(),
+            false => to_bytes(body, usize::MAX).await.unwrap(),
+        };
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
         }
     }
 

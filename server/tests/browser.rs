@@ -22,7 +22,7 @@ fn package(name: &str) -> PathBuf {
 
 /// Runs a command to its end and gives what it printed; a failure shows all of it.
 #[track_caller]
-fn run(command: &mut Command, remedy: &str) -> String {
+pub(crate) fn run(command: &mut Command, remedy: &str) -> String {
     let output = command.stdin(Stdio::null()).output();
     assert!(output.is_ok(), "{command:?}: {output:?}; {remedy}");
     let output = output.unwrap();
@@ -135,13 +135,13 @@ fn the_page_works_in_a_browser() {
 }
 
 /// The end of a log.
-fn tail(log: &str) -> String {
+pub(crate) fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
 /// The address that the server has said it listens at.
-fn listening(log: &str) -> Option<String> {
+pub(crate) fn listening(log: &str) -> Option<String> {
     let (_, rest) = log.split_once("listening at ")?;
     let end =
         rest.find(|letter: char| !(letter.is_ascii_alphanumeric() || ":/.".contains(letter)))?;

@@ -8,7 +8,9 @@
 
 mod drops;
 mod frames;
+mod kafka;
 mod malformed;
+mod random;
 mod restart;
 mod server;
 mod slow;

@@ -7,6 +7,7 @@ mod api;
 mod browser;
 mod check;
 mod cli;
+mod contract;
 mod crash;
 mod floors;
 mod kafka;

@@ -128,6 +128,82 @@ fn jobs_come_back_with_their_state() {
     assert_eq!(code, Some(0));
 }
 
+/// What comes in is recorded, and its state is the last price of each symbol.
+const RECORDED: &str = "
+CREATE TABLE ticks (symbol STRING, price DOUBLE, at AS PROCTIME())
+WITH ('connector' = 'http', 'mode' = 'push', 'archive' = 'recordings');
+CREATE TABLE moves (symbol STRING, price DOUBLE, before DOUBLE)
+WITH ('connector' = 'parquet', 'path' = 'moves');
+SET 'commit.interval' = '20 ms';
+INSERT INTO moves
+SELECT symbol, price, LAG(price) OVER (PARTITION BY symbol ORDER BY at) FROM ticks;
+";
+
+/// Damages the state that a job would start with; the job then fails, and says so.
+fn damage(place: &Place) {
+    let mut records = place.files("data/server/jobs", ".record");
+    let newest = records.pop().unwrap().with_extension("snapshot");
+    for snapshot in place.files("data/server/jobs", ".snapshot") {
+        std::fs::write(snapshot, "gone").unwrap();
+    }
+    std::fs::write(newest, "gone").unwrap();
+}
+
+#[test]
+fn a_state_that_is_lost_comes_back_from_the_recording() {
+    let place = Place::new();
+    let mut server = Serving::start(&place, "first");
+    let job = json!({"name": "moves", "sql": RECORDED});
+    server.json("POST", "/api/v1/jobs", &job);
+    let runs = |job: &Value| job["state"] == "running";
+    let push = |server: &mut Serving, price: f64| {
+        server.wait("moves", runs);
+        let rows = json!([{"symbol": "AAPL", "price": price}, {"symbol": "MSFT", "price": -price}]);
+        server.json("POST", "/api/v1/ingest/ticks?wait=committed", &rows);
+    };
+    let from = json!({"from": "recording"});
+    push(&mut server, 1.0);
+    push(&mut server, 2.0);
+    server.running.kill();
+
+    // What came is in the log and in no file yet.
+    assert!(place.files("recordings", ".parquet").is_empty());
+    damage(&place);
+    let mut server = Serving::start(&place, "second");
+    let failed = server.wait("moves", |job| job["state"] == "failed");
+    assert!(failed["reason"].to_string().contains("damaged"), "{failed}");
+    server.json("POST", "/api/v1/jobs/moves/start", &from);
+    push(&mut server, 3.0);
+    server.json("POST", "/api/v1/jobs/moves/stop", &Value::Null);
+    server.wait("moves", |job| job["state"] == "stopped");
+
+    // Now it is in files.
+    assert!(!place.files("recordings", ".parquet").is_empty());
+    damage(&place);
+    server.json("POST", "/api/v1/jobs/moves/start", &json!({}));
+    server.wait("moves", |job| job["state"] == "failed");
+    server.json("POST", "/api/v1/jobs/moves/start", &from);
+    push(&mut server, 4.0);
+    let query =
+        json!({"sql": "SELECT symbol, price, before FROM moves ORDER BY symbol, abs(price)"});
+    let rows = server.json("POST", "/api/v1/query", &query)["rows"].clone();
+    let expected: Vec<Value> = [("AAPL", 1.0), ("MSFT", -1.0)]
+        .into_iter()
+        .flat_map(|(symbol, sign)| {
+            [None, Some(1.0), Some(2.0), Some(3.0)].map(|before| {
+                let price = sign * (before.unwrap_or(0.0) + 1.0);
+                let before = before.map(|before| sign * before);
+                json!({"symbol": symbol, "price": price, "before": before})
+            })
+        })
+        .collect();
+    assert_eq!(rows, Value::from(expected));
+    let job = server.job("moves");
+    assert_eq!(job["tables"][0]["arrived"], 8, "{job}");
+    let (code, said) = server.running.stop("-TERM");
+    assert_eq!(code, Some(0), "{said}");
+}
+
 #[test]
 fn log_lines_have_the_ids_of_request_and_job() {
     let place = Place::new();

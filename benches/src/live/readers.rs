@@ -7,16 +7,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use server::live::websocket::{OpCode, encode_masked};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::feeding;
 use super::serving::Server;
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Millstream,
+    /// Millstream with a whole job behind it.
+    Feed,
     Tungstenite,
 }
 
@@ -24,6 +27,7 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Millstream => "millstream",
+            Self::Feed => "feed",
             Self::Tungstenite => "tokio-tungstenite",
         }
     }
@@ -56,9 +60,24 @@ pub(super) struct Readers {
     tasks: JoinSet<()>,
 }
 
-/// The handshake, and a subscription where there is one.
-async fn open(server: &Server, deflate: bool) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(server.address).await?;
+impl Kind {
+    /// What a reader says first.
+    fn subscription(self, reader: usize) -> Option<String> {
+        match self {
+            Self::Millstream => Some(r#"{"type":"subscribe","id":"a","stream":"rows"}"#.to_owned()),
+            Self::Feed => Some(feeding::subscription(reader)),
+            Self::Tungstenite => None,
+        }
+    }
+}
+
+/// A connection, made; the handshake, and a subscription where there is one.
+async fn open(
+    server: &Server,
+    mut stream: TcpStream,
+    reader: usize,
+    deflate: bool,
+) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
     let extension = match deflate {
         true => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
@@ -82,19 +101,21 @@ async fn open(server: &Server, deflate: bool) -> Result<TcpStream> {
         "{}",
         String::from_utf8_lossy(&answer)
     );
-    if server.kind == Kind::Millstream {
-        let subscribe = br#"{"type":"subscribe","id":"a","stream":"rows"}"#;
-        let frame = encode_masked(OpCode::Text, false, subscribe, [1, 2, 3, 4]);
+    if let Some(subscribe) = server.kind.subscription(reader) {
+        let frame = encode_masked(OpCode::Text, false, subscribe.as_bytes(), [1, 2, 3, 4]);
         stream.write_all(&frame).await?;
     }
     Ok(stream)
 }
 
-/// Connections that never read.
+/// Connections that never read, and for which the system keeps little.
 pub(super) async fn stuck(server: &Server, count: usize) -> Result<Vec<TcpStream>> {
     let mut streams = vec![];
-    for _ in 0..count {
-        streams.push(open(server, false).await?);
+    for reader in 0..count {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4_096)?;
+        let stream = socket.connect(server.address).await?;
+        streams.push(open(server, stream, reader, false).await?);
     }
     Ok(streams)
 }
@@ -106,8 +127,9 @@ impl Readers {
             seen: vec![],
             tasks: JoinSet::new(),
         };
-        for _ in 0..count {
-            let stream = open(server, deflate).await?;
+        for reader in 0..count {
+            let stream = TcpStream::connect(server.address).await?;
+            let stream = open(server, stream, reader, deflate).await?;
             let seen = Arc::new(Seen::default());
             readers.seen.push(Arc::clone(&seen));
             let kind = server.kind;
@@ -123,7 +145,7 @@ impl Readers {
                 .all(|seen| seen.ready.load(Ordering::Relaxed) > 0)
         };
         let until = Instant::now() + Duration::from_secs(30);
-        while server.kind == Kind::Millstream && !ready() {
+        while server.kind != Kind::Tungstenite && !ready() {
             ensure!(Instant::now() < until, "not every reader got its snapshot");
             sleep(Duration::from_millis(5)).await;
         }
@@ -219,6 +241,15 @@ impl Seen {
         }
         if kind == Kind::Tungstenite {
             self.last.fetch_add(1, Ordering::Relaxed);
+        } else if kind == Kind::Feed {
+            if !payload.starts_with(br#"{"type":"update""#) {
+                self.ready.store(1, Ordering::Relaxed);
+                return;
+            }
+            // Which of the stream's rows are a reader's own only counting tells.
+            let mark: &[u8] = br#"{"symbol""#;
+            let rows = payload.windows(mark.len()).filter(|text| *text == mark);
+            self.last.fetch_add(rows.count() as u64, Ordering::Relaxed);
         } else {
             let tail = &payload[payload.len().saturating_sub(80)..];
             match number_behind(tail, br#""cursor":"1-1-"#) {

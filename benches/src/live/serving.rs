@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::ROW_BYTES;
 use super::readers::{Kind, now};
+use super::{ROW_BYTES, feeding};
 use crate::{CHILD, job};
 
 /// Ticks a second in `/proc/<pid>/stat`.
@@ -99,7 +99,7 @@ impl Server {
 }
 
 /// What publishes rows.
-type Publish = Box<dyn FnMut(usize) -> Result<()>>;
+pub(super) type Publish = Box<dyn FnMut(usize) -> Result<()>>;
 
 /// The process of a server: prints its address, publishes what its input asks for.
 pub fn child(arguments: &[String]) -> Result<()> {
@@ -110,6 +110,11 @@ pub fn child(arguments: &[String]) -> Result<()> {
     writeln!(out, "{}", listener.local_addr()?)?;
     let mut publish = match arguments {
         [name] if name == Kind::Millstream.name() => millstream(listener)?,
+        [name] if name == Kind::Feed.name() => {
+            let hubs = Hubs::new(Limits::default());
+            serve(listener, &hubs);
+            feeding::publish(&hubs)?
+        }
         [name] if name == Kind::Tungstenite.name() => tungstenite(listener),
         _ => bail!("the process of 'live' is given a server"),
     };
@@ -164,6 +169,24 @@ fn rows(count: usize, next: &mut usize, text: &str) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter(columns)?)
 }
 
+/// Serves live windows.
+fn serve(listener: TcpListener, hubs: &Hubs) {
+    let hubs = hubs.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let hubs = hubs.clone();
+            let service = service_fn(move |request| {
+                let answer = upgrade(request, &hubs, None);
+                std::future::ready(answer.map_err(|refusal| anyhow!(refusal.reason)))
+            });
+            let serving = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::spawn(serving);
+        }
+    });
+}
+
 fn millstream(listener: TcpListener) -> Result<Publish> {
     let hubs = Hubs::new(Limits::default());
     let (mut next, text) = (0, filler());
@@ -180,19 +203,7 @@ fn millstream(listener: TcpListener) -> Result<Publish> {
     );
     let hub = hubs.open("bench", &target, 1);
     hub.committed(Epoch(0));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let hubs = hubs.clone();
-            let service = service_fn(move |request| {
-                let answer = upgrade(request, &hubs, None);
-                std::future::ready(answer.map_err(|refusal| anyhow!(refusal.reason)))
-            });
-            let serving = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            tokio::spawn(serving);
-        }
-    });
+    serve(listener, &hubs);
     Ok(Box::new(move |count| {
         hub.rows(Epoch(1), &rows(count, &mut next, &text)?);
         Ok(())

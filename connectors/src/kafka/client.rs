@@ -1,16 +1,18 @@
 //! What consumer and producer share: configuration, health, and what an error means.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::{Error, ErrorKind, Result, StreamSpec, Waiting};
+use engine::{Error, ErrorKind, Lag, Result, StreamSpec, Waiting};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::MetadataPartition;
+use rdkafka::statistics::{Partition, Statistics};
 
 use crate::options::{Properties, invalid};
 use crate::retry::Health;
@@ -83,6 +85,9 @@ pub(super) struct Context {
     outage: Mutex<Option<String>>,
     /// The last refusal that no repetition mends.
     refusal: Mutex<Option<(Code, String)>>,
+    /// What was not handed over yet, by topic, and of all of them.
+    waits: Mutex<BTreeMap<String, u64>>,
+    lag: Lag,
 }
 
 impl Context {
@@ -93,6 +98,27 @@ impl Context {
             connected: AtomicBool::new(false),
             outage,
             refusal,
+            waits: Mutex::default(),
+            lag: Lag::default(),
+        }
+    }
+
+    /// Where it is told how many messages were not handed over yet.
+    pub(super) fn lag(&self) -> Lag {
+        self.lag.clone()
+    }
+
+    /// Takes note of what a consumer counts.
+    fn count(&self, statistics: &Statistics) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, topic) in &statistics.topics {
+            let known: Vec<u64> = topic.partitions.values().filter_map(waiting).collect();
+            if !known.is_empty() {
+                waits.insert(name.clone(), known.iter().sum());
+            }
+        }
+        if !waits.is_empty() {
+            self.lag.set(waits.values().sum());
         }
     }
 
@@ -171,6 +197,16 @@ impl Context {
     }
 }
 
+/// How many messages of a partition the application has not taken; `None` where it does not read
+/// it, or the broker has not said where it ends.
+fn waiting(partition: &Partition) -> Option<u64> {
+    let known = |offset: i64| u64::try_from(offset).ok();
+    // Of a partition with transactions, messages up to the last stable one can be read.
+    let end = known(partition.ls_offset).or(known(partition.hi_offset))?;
+    let next = known(partition.app_offset).or(known(partition.next_offset))?;
+    (partition.partition >= 0 && partition.desired).then(|| end.saturating_sub(next))
+}
+
 /// The context of a consumer.
 #[derive(Debug, Clone)]
 pub(super) struct Shared(pub(super) Arc<Context>);
@@ -182,6 +218,10 @@ impl ClientContext for Shared {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.note(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.0.count(&statistics);
     }
 }
 

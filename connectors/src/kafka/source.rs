@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use engine::{Error, Polled, Position, Result, Split, StreamSpec, Waiting};
+use engine::{Error, Lag, Polled, Position, Result, Split, StreamSpec, Waiting};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -128,6 +128,8 @@ fn config(stream: &StreamSpec, options: &Options) -> Result<ClientConfig> {
             // Assigning partitions needs some group; nothing is ever committed to this one.
             ("group.id", "millstream"),
             ("client.id", "millstream"),
+            // How often the client tells what it has not handed over.
+            ("statistics.interval.ms", "2000"),
             ("reconnect.backoff.max.ms", "2000"),
         ],
         &[
@@ -233,5 +235,9 @@ impl engine::Source for Source {
 
     fn waiting(&self) -> Option<Waiting> {
         Some(self.settings.context.waiting())
+    }
+
+    fn lag(&self) -> Option<Lag> {
+        Some(self.settings.context.lag())
     }
 }

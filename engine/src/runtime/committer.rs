@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::committed::Committed;
 use super::patience::{Patience, patiently};
@@ -124,11 +125,12 @@ impl Committer {
             }
         }
         crash::reach(Point::Written);
+        let started = Instant::now();
         let mut record = commit.record;
         record.published = self.published.get();
-        if patiently!(self.patience, self.log.append(&record)).is_none() {
+        let Some(bytes) = patiently!(self.patience, self.log.append(&record)) else {
             return Ok(Err(self.patience.reason().to_owned()));
-        }
+        };
         crash::reach(Point::Appended);
         let mut committed = self.committed.borrow().clone();
         committed.add(&record);
@@ -143,6 +145,7 @@ impl Committer {
             }
         }
         crash::reach(Point::Committed);
+        self.status.lock().commits.add(started.elapsed(), bytes);
         self.note(committed, &commit.carried);
         let nothing = vec![Epoch(0); self.outputs.sinks.len()];
         self.outputs.publish(&record, &nothing).await;

@@ -11,6 +11,7 @@ use super::committed::Committed;
 use super::running::Running;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
+use super::warm_up::Recorded;
 use crate::clock::Clock;
 use crate::commit::CommitPoint;
 use crate::error::{Error, Result};
@@ -71,6 +72,19 @@ impl Job {
     /// thread of its own. Recovery goes on in the background: [`Job::status`] tells.
     #[must_use]
     pub fn start(spec: JobSpec, bindings: Bindings, log: Log, clock: Arc<dyn Clock>) -> Self {
+        Self::start_from(vec![], spec, bindings, log, clock)
+    }
+
+    /// [`Job::start`], with the state that the job's own recordings give, one a table, in place of
+    /// the one in its log; it goes on where the log ends. With no recordings it is that of the log.
+    #[must_use]
+    pub fn start_from(
+        recordings: Vec<Recorded>,
+        spec: JobSpec,
+        bindings: Bindings,
+        log: Log,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let status = SharedStatus::new(first_status(&spec.graph));
         let (committed, receiver) = watch::channel(Committed::default());
         Self::spawn(status.clone(), receiver, |stop| {
@@ -82,7 +96,7 @@ impl Job {
                 committed,
                 stop,
             }
-            .run(bindings)
+            .run(bindings, recordings)
         })
     }
 

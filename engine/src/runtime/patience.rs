@@ -50,6 +50,11 @@ macro_rules! patiently {
 pub(super) use patiently;
 
 impl Patience {
+    /// The status that it tells.
+    pub(super) fn status(&self) -> &SharedStatus {
+        &self.status
+    }
+
     pub(super) fn new(name: &str, status: &SharedStatus, stop: &Stop) -> Self {
         Self {
             name: name.to_owned(),

@@ -4,6 +4,8 @@ mod again;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use object_store::PutPayload;
+
 use super::backlog::Backlog;
 use super::patience::{Patience, patiently};
 use super::running::Inputs;
@@ -43,6 +45,14 @@ impl Past<'_> {
 
     pub(super) async fn read(&mut self, epoch: Epoch) -> Result<Record> {
         patiently!(self.patience, self.log.read(epoch)).ok_or_else(stopped)
+    }
+
+    pub(super) async fn keep(&mut self, epoch: Epoch, snapshot: PutPayload) -> Result<()> {
+        let kept = patiently!(
+            self.patience,
+            self.log.put_snapshot(epoch, snapshot.clone())
+        );
+        kept.ok_or_else(stopped)
     }
 
     async fn snapshot(&mut self, epoch: Epoch) -> Result<StoredSnapshot> {

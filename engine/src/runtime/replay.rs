@@ -67,10 +67,6 @@ impl Replay {
         Job::spawn(status.clone(), committed, |stop| self.run(status, stop))
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the runtime is where tasks are started"
-    )]
     async fn run(self, status: SharedStatus, stop: Stop) -> Result<()> {
         let shard = Shard::new(Arc::clone(&self.graph), true)?;
         let mut tasks = JoinSet::new();
@@ -93,8 +89,45 @@ impl Replay {
             tasks.spawn(sink.run(receiver));
             targets.push(sender);
         }
+        let merged = Merged::new(self.readers);
+        status.lock().state = State::Running;
+        let replay = ReplayLoop {
+            shard,
+            merged,
+            targets,
+            pace: Pace::new(self.speed),
+            close: self.close,
+            status: status.clone(),
+            stop: stop.clone(),
+            epoch: Epoch(0),
+        };
+        tasks.spawn(on_thread(replay.run()));
+        join(tasks).await?;
+        status.lock().state = if stop.asked() {
+            State::Stopped
+        } else {
+            State::Finished
+        };
+        Ok(())
+    }
+}
+
+/// The arrivals of several recordings, one a table, in the order of their time.
+pub(super) struct Merged {
+    feeds: Vec<Feed>,
+    /// The time of the arrival before.
+    last: i64,
+}
+
+impl Merged {
+    /// Begins to read ahead, on the current runtime.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime is where tasks are started"
+    )]
+    pub(super) fn new(readers: Vec<Box<dyn Reader>>) -> Self {
         let mut feeds = vec![];
-        for (table, mut reader) in self.readers.into_iter().enumerate() {
+        for (table, mut reader) in readers.into_iter().enumerate() {
             let (sender, receiver) = mpsc::channel(AHEAD);
             tokio::spawn(async move {
                 while let Some(batch) = reader.next().await.transpose() {
@@ -109,26 +142,42 @@ impl Replay {
                 waiting: VecDeque::new(),
             });
         }
-        status.lock().state = State::Running;
-        let replay = ReplayLoop {
-            shard,
+        Self {
             feeds,
-            targets,
-            pace: Pace::new(self.speed),
-            close: self.close,
-            status: status.clone(),
-            stop: stop.clone(),
-            epoch: Epoch(0),
             last: i64::MIN,
-        };
-        tasks.spawn(on_thread(replay.run()));
-        join(tasks).await?;
-        status.lock().state = if stop.asked() {
-            State::Stopped
-        } else {
-            State::Finished
-        };
-        Ok(())
+        }
+    }
+
+    /// The next arrival; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Arrival>> {
+        while let Some((table, _, until)) = self.earliest().await? {
+            if let Some(arrival) = self.take(table, until) {
+                return Ok(Some(arrival));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The table whose next arrival is the earliest, that arrival, and the next of the others.
+    async fn earliest(&mut self) -> Result<Option<(usize, i64, i64)>> {
+        let mut heads = vec![];
+        for (table, feed) in self.feeds.iter_mut().enumerate() {
+            heads.extend(feed.head().await?.map(|at| (at, table)));
+        }
+        heads.sort_unstable();
+        let until = heads.get(1).map_or(i64::MAX, |(at, _)| *at);
+        Ok(heads.first().map(|(at, table)| (*table, *at, until)))
+    }
+
+    /// The next arrival of a table, cut in front of `until`. Every recording of a job has the same
+    /// ticks; one of them counts.
+    fn take(&mut self, table: usize, until: i64) -> Option<Arrival> {
+        let arrival = self.feeds[table].next(until)?;
+        if matches!(arrival, Arrival::Tick { at } if at == self.last) {
+            return None;
+        }
+        self.last = arrival.last_at();
+        Some(arrival)
     }
 }
 
@@ -230,34 +279,34 @@ impl Pace {
 
 struct ReplayLoop {
     shard: Shard,
-    feeds: Vec<Feed>,
+    merged: Merged,
     targets: Vec<mpsc::Sender<Publication>>,
     pace: Pace,
     close: bool,
     status: SharedStatus,
     stop: Stop,
     epoch: Epoch,
-    last: i64,
 }
 
 impl ReplayLoop {
     async fn run(mut self) -> Result<()> {
         while !self.stop.asked() {
-            let Some((table, at, until)) = self.earliest().await? else {
+            let Some((table, at, until)) = self.merged.earliest().await? else {
                 break;
             };
             let paced = tokio::select! {
                 paced = self.pace.wait(at) => paced,
                 () = self.stop.clone().wait() => break,
             };
-            if let Some(arrival) = self.feeds[table].next(until.min(paced)) {
+            if let Some(arrival) = self.merged.take(table, until.min(paced)) {
                 self.arrive(arrival).await?;
             }
         }
         if self.close && !self.stop.asked() {
-            for table in 0..self.feeds.len() {
+            for table in 0..self.merged.feeds.len() {
                 if !self.shard.intake().ended()[table] {
-                    let at = self.last.saturating_add(1);
+                    let at = self.merged.last.saturating_add(1);
+                    self.merged.last = at;
                     self.arrive(Arrival::End { table, at }).await?;
                 }
             }
@@ -266,23 +315,7 @@ impl ReplayLoop {
         Ok(())
     }
 
-    /// The table whose next arrival is the earliest, that arrival, and the next of the others.
-    async fn earliest(&mut self) -> Result<Option<(usize, i64, i64)>> {
-        let mut heads = vec![];
-        for (table, feed) in self.feeds.iter_mut().enumerate() {
-            heads.extend(feed.head().await?.map(|at| (at, table)));
-        }
-        heads.sort_unstable();
-        let until = heads.get(1).map_or(i64::MAX, |(at, _)| *at);
-        Ok(heads.first().map(|(at, table)| (*table, *at, until)))
-    }
-
     async fn arrive(&mut self, arrival: Arrival) -> Result<()> {
-        // Every recording of a job has the same ticks; one of them counts.
-        if matches!(arrival, Arrival::Tick { at } if at == self.last) {
-            return Ok(());
-        }
-        self.last = arrival.last_at();
         self.shard.arrive(arrival)?;
         let emitted = self.shard.take_emitted();
         self.tell_dead(&emitted.dead);

@@ -20,6 +20,7 @@ use super::source_loop::SourceLoop;
 use super::status::{SharedStatus, State};
 use super::stop::Stop;
 use super::tasks::{join, on_thread};
+use super::warm_up::{Recorded, warm_up};
 use crate::clock::Clock;
 use crate::commit::CommitPoint;
 use crate::crash::{self, Point};
@@ -73,20 +74,24 @@ pub(super) struct Inputs {
     /// The names of those that cannot be asked again.
     once: Vec<String>,
     pub(super) taps: Taps,
+    /// What the state is to come from, if not from the log alone.
+    recordings: Vec<Recorded>,
 }
 
 impl Running {
-    pub(super) async fn run(self, bindings: Bindings) -> Result<()> {
+    pub(super) async fn run(self, bindings: Bindings, recordings: Vec<Recorded>) -> Result<()> {
         let recorded = bindings.recorders.iter().map(Option::is_some);
         let mut inputs = Inputs {
             sources: vec![],
             kept: vec![],
             once: vec![],
             taps: bindings.taps,
+            recordings,
         };
         for (table, (source, recorded)) in bindings.sources.into_iter().zip(recorded).enumerate() {
             let name = &self.spec.graph.inputs[table].stream.name;
             self.status.watch(name, source.waiting());
+            self.status.follow(table, source.lag());
             inputs.kept.push(recorded || !source.repeatable());
             if !source.repeatable() {
                 inputs.once.push(name.clone());
@@ -181,8 +186,12 @@ impl Running {
             },
         };
         let committed = fence.take().await?;
-        let shard = Shard::new(Arc::clone(&self.spec.graph), self.spec.digests)?;
-        let recovered = recover(&mut past, committed, shard, inputs).await?;
+        let fresh = || Shard::new(Arc::clone(&self.spec.graph), self.spec.digests);
+        let recordings = std::mem::take(&mut inputs.recordings);
+        if !recordings.is_empty() {
+            warm_up(&mut past, committed, fresh, recordings).await?;
+        }
+        let recovered = recover(&mut past, committed, fresh()?, inputs).await?;
         crash::reach(Point::RecoveryRepeated);
         Ok(recovered)
     }

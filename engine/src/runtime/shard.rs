@@ -3,11 +3,13 @@
 mod forming;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use serde::{Deserialize, Serialize};
 
+use super::busy::Busy;
 use super::digest::{Digest, DigestValue};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Port, Target};
@@ -59,6 +61,7 @@ struct Step {
     watermark: Watermark,
     readers: Vec<Reader>,
     counts: StepCounts,
+    busy: Busy,
     /// What it has emitted and nobody has been handed yet: nothing between two messages.
     out: Output,
 }
@@ -144,6 +147,7 @@ impl Shard {
                 watermark: Watermark::MIN,
                 readers,
                 counts: StepCounts::default(),
+                busy: Busy::default(),
                 out: Output::default(),
             })
         };
@@ -237,7 +241,8 @@ impl Shard {
             Reader::Step { number, port } => {
                 let step = &mut self.steps[number];
                 step.counts.rows_in += batch.num_rows() as u64;
-                step.operator.on_batch(port, batch, &mut step.out)?;
+                let (operator, out) = (&mut step.operator, &mut step.out);
+                step.busy.during(|| operator.on_batch(port, batch, out))?;
                 self.forward(number)
             }
         }
@@ -258,7 +263,8 @@ impl Shard {
                 continue;
             }
             step.watermark = common;
-            step.operator.on_watermark(common, &mut step.out)?;
+            let (operator, out) = (&mut step.operator, &mut step.out);
+            step.busy.during(|| operator.on_watermark(common, out))?;
             self.forward(number)?;
             self.advance(Port::Node(number), common)?;
         }
@@ -324,6 +330,12 @@ impl Shard {
             .iter()
             .map(|step| (step.name.clone(), step.counts))
             .collect()
+    }
+
+    /// How long each step has worked since this start, about.
+    #[must_use]
+    pub fn busy(&self) -> Vec<Duration> {
+        self.steps.iter().map(|step| step.busy.time()).collect()
     }
 
     /// Per target, the rows it was given.

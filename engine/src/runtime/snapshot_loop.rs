@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::patience::{Attempt, Patience, patiently};
 use super::sink_loop::Published;
@@ -50,6 +51,7 @@ impl SnapshotLoop {
     async fn store(&mut self, snapshot: &StoredSnapshot, newest: &Newest) -> Result<Option<()>> {
         let (epoch, bytes) = (snapshot.epoch, snapshot.encode()?);
         crash::reach(Point::SnapshotDue);
+        let (size, started) = (bytes.content_length(), Instant::now());
         loop {
             let put = self.log.put_snapshot(epoch, bytes.clone());
             match self.patience.attempt(put).await? {
@@ -60,9 +62,17 @@ impl SnapshotLoop {
             }
         }
         crash::reach(Point::SnapshotStored);
+        self.count(size, started);
         // A log that is not cut before a stop is cut after the next start.
         let _ = patiently!(self.patience, cut(&self.log, epoch, self.needed_from()));
         Ok(Some(()))
+    }
+
+    fn count(&self, size: usize, started: Instant) {
+        let snapshots = &mut self.status.lock().snapshots;
+        snapshots.stored += 1;
+        snapshots.bytes += size as u64;
+        snapshots.time += started.elapsed();
     }
 
     /// The last epoch that no output needs any more; `None` where none publishes from the log.

@@ -1,6 +1,11 @@
 //! The loop around a source: splits, seek, poll.
 
+use std::time::Duration;
+
+use arrow::array::{Array, RecordBatch};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::patience::{Patience, patiently};
 use crate::error::{Error, Result};
@@ -63,10 +68,33 @@ impl SourceLoop {
             let Some(polled) = polled else {
                 return Ok(true);
             };
-            if events.send(Event::Polled { table, polled }).await.is_err() {
+            if !self.hand_over(polled, events).await {
                 return Ok(false);
             }
         }
+    }
+
+    /// Hands rows to the shard, waiting for room; `false` where the shard is gone.
+    async fn hand_over(&mut self, polled: Polled, events: &mpsc::Sender<Event>) -> bool {
+        let table = self.table;
+        let bytes = bytes(&polled.rows);
+        let event = Event::Polled { table, polled };
+        let blocked = match events.try_send(event) {
+            Ok(()) => Duration::ZERO,
+            Err(TrySendError::Closed(_)) => return false,
+            Err(TrySendError::Full(event)) => {
+                let since = Instant::now();
+                if events.send(event).await.is_err() {
+                    return false;
+                }
+                since.elapsed()
+            }
+        };
+        if let Some(status) = self.patience.status().lock().tables.get_mut(table) {
+            status.bytes += bytes;
+            status.blocked += blocked;
+        }
+        true
     }
 
     /// The splits, once the source answers; it then stands at the position. `None` where the job
@@ -81,4 +109,11 @@ impl SourceLoop {
         });
         Ok(opened)
     }
+}
+
+/// Bytes of rows in memory, without what their buffers hold besides.
+fn bytes(rows: &RecordBatch) -> u64 {
+    let columns = rows.columns().iter();
+    let sizes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+    sizes.sum::<usize>() as u64
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::digest::DigestValue;
 use super::shard::{Shard, StepCounts};
 use crate::intake::Counts;
+use crate::lag::Lag;
 use crate::sink::Epoch;
 use crate::time::Watermark;
 use crate::waiting::{Waiting, Watched};
@@ -40,6 +42,41 @@ pub struct TableStatus {
     pub first_dead: Option<String>,
     /// How far it is complete.
     pub watermark: Option<Watermark>,
+    /// How many records its source has not handed over yet, where that is known.
+    pub lag: Option<u64>,
+    /// Bytes of the rows that were polled, in memory, since this start.
+    pub bytes: u64,
+    /// For how long its source had rows that the shard had no room for, since this start.
+    pub blocked: Duration,
+}
+
+/// What the commits of a job cost, since this start.
+#[derive(Debug, Clone, Default)]
+pub struct CommitStatus {
+    /// How long each took, from the end of its epoch's output to the commit.
+    pub times: Latency,
+    /// Bytes of their records in the log.
+    pub bytes: u64,
+}
+
+impl CommitStatus {
+    /// Counts one.
+    pub(super) fn add(&mut self, took: Duration, bytes: u64) {
+        let nanoseconds = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+        self.times.add(nanoseconds, 1);
+        self.bytes += bytes;
+    }
+}
+
+/// What the snapshots of a job's state cost, since this start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SnapshotStatus {
+    /// How many were stored.
+    pub stored: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// How long storing them took.
+    pub time: Duration,
 }
 
 /// A table that is written.
@@ -66,6 +103,12 @@ pub struct Status {
     pub targets: Vec<TargetStatus>,
     /// What passed each step.
     pub steps: Vec<(String, StepCounts)>,
+    /// How long each step has worked since this start, about.
+    pub busy: Vec<Duration>,
+    /// The commits of this start.
+    pub commits: CommitStatus,
+    /// The snapshots of this start.
+    pub snapshots: SnapshotStatus,
     /// Who does not answer at the moment, and why: tables, or the log.
     pub waiting: BTreeMap<String, String>,
     /// What a stop could not settle, because something did not answer, and what becomes of it.
@@ -82,6 +125,8 @@ pub(super) struct SharedStatus {
     status: Arc<Mutex<Status>>,
     /// Who may wait inside its own client, by name.
     watched: Arc<Mutex<Vec<(String, Watched)>>>,
+    /// By number of a table, how far its source is behind.
+    lags: Arc<Mutex<Vec<(usize, Lag)>>>,
 }
 
 impl SharedStatus {
@@ -89,6 +134,7 @@ impl SharedStatus {
         Self {
             status: Arc::new(Mutex::new(status)),
             watched: Arc::default(),
+            lags: Arc::default(),
         }
     }
 
@@ -103,9 +149,21 @@ impl SharedStatus {
         watched.extend(waiting.map(|waiting| (name.to_owned(), Watched::new(&waiting))));
     }
 
+    /// Shows how far the source of a table is behind.
+    pub(super) fn follow(&self, table: usize, lag: Option<Lag>) {
+        let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        lags.extend(lag.map(|lag| (table, lag)));
+    }
+
     /// A copy, with what is waited for at the moment.
     pub(super) fn read(&self) -> Status {
         let mut status = self.lock().clone();
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        for (table, lag) in lags.iter() {
+            if let Some(table) = status.tables.get_mut(*table) {
+                table.lag = lag.records();
+            }
+        }
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, watched) in watched.iter() {
             if let Some(reason) = watched.reason() {
@@ -131,6 +189,7 @@ impl SharedStatus {
             target.rows = *rows;
         }
         status.steps = shard.step_counts();
+        status.busy = shard.busy();
     }
 
     /// Notes what a stop leaves behind.
@@ -170,6 +229,12 @@ impl Latency {
         };
         self.buckets[power * FINE + fine] += rows;
         self.count += rows;
+    }
+
+    /// How many durations there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// The duration below which this share of the rows stayed, in nanoseconds; `None` where

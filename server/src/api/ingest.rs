@@ -12,6 +12,7 @@ use connectors::http::Form;
 use connectors::http::push::{Receipt, Refusal};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -51,6 +52,17 @@ enum Wait {
     Committed,
 }
 
+/// How a body is compressed, as the description of the API tells it; [`packed`] reads it.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is there to be described")]
+enum Encoding {
+    /// By gzip.
+    Gzip,
+    /// Not at all.
+    Identity,
+}
+
 /// What became of the rows.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Ingested {
@@ -83,10 +95,10 @@ struct Ingested {
         ("table" = String, Path,
             description = "Its name, or `job.table` where several jobs have one of that name"),
         When,
-        ("Content-Encoding" = Option<String>, Header, description = "`gzip`"),
+        ("Content-Encoding" = inline(Option<Encoding>), Header, description = "How it is compressed"),
     ),
     request_body(
-        content((String = "application/json"), (String = "application/x-ndjson")),
+        content((Value = "application/json"), (String = "application/x-ndjson")),
         description = "The rows",
     ),
     responses(

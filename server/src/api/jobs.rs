@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,11 +14,11 @@ use utoipa_axum::routes;
 
 use super::error::{Fault, faults};
 use super::page::{List, Page};
-use super::request::{Body, MaybeBody, Params, Segment, detached, tagged};
+use super::request::{Body, MaybeBody, Params, Segment, detached};
 use super::{PREFIX, Problem};
 use crate::auth::{Principal, Scope};
 use crate::jobs::view::Job;
-use crate::jobs::{Refused, StartFrom, Submission, plan};
+use crate::jobs::{Refused, StartFrom, Submission, check_name, plan};
 use crate::state::AppState;
 
 /// The routes.
@@ -89,7 +89,8 @@ enum StartWith {
     State,
     /// Nothing: its log, state, late and dead rows are removed. Outputs and recordings stay.
     Empty,
-    /// The recordings of its tables.
+    /// The one that the recordings of its tables give, should the kept one be lost; every table
+    /// that is read needs an `archive`. It goes on where it stopped.
     Recording,
 }
 
@@ -154,13 +155,14 @@ async fn list(
     post, path = "/jobs/check", tag = "jobs", request_body = Submit,
     responses(
         (status = 200, description = "What was found", body = Checked),
-        (status = 400, description = "The body is wrong", body = Problem),
+        (status = 400, description = "The body or the name is wrong", body = Problem),
         (status = 413, description = "The body is too large", body = Problem),
         (status = 415, description = "The body is no JSON", body = Problem),
     )
 )]
 async fn check(principal: Principal, Body(submit): Body<Submit>) -> Result<Json<Checked>, Problem> {
     principal.require(Scope::Read)?;
+    submit.name.as_deref().map(check_name).transpose()?;
     let checked = |errors: Vec<Fault>, plan: Option<String>| Checked {
         ok: errors.is_empty(),
         errors,
@@ -176,12 +178,9 @@ async fn check(principal: Principal, Body(submit): Body<Submit>) -> Result<Json<
 /// Look at a job
 #[utoipa::path(
     get, path = "/jobs/{id}", tag = "jobs",
-    params(("id" = String, Path, description = "Its id or its name"),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag that is known")),
+    params(("id" = String, Path, description = "Its id or its name")),
     responses(
-        (status = 200, description = "The job", body = Job,
-            headers(("ETag" = String, description = "Changes whenever the job does"))),
-        (status = 304, description = "It is as it was"),
+        (status = 200, description = "The job", body = Job),
         (status = 400, description = "The path is wrong", body = Problem),
         (status = 404, description = "There is none", body = Problem),
     )
@@ -190,10 +189,9 @@ async fn get(
     principal: Principal,
     State(state): State<AppState>,
     Segment(id): Segment<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Json<Job>, Problem> {
     principal.require(Scope::Read)?;
-    Ok(tagged(&headers, &state.jobs.get(&id)?.view()))
+    Ok(Json(state.jobs.get(&id)?.view()))
 }
 
 /// Delete a job
@@ -268,12 +266,7 @@ async fn start(
     let from = match start.map(|start| start.from).unwrap_or_default() {
         StartWith::State => StartFrom::State,
         StartWith::Empty => StartFrom::Empty,
-        StartWith::Recording => {
-            return Err(Problem::invalid(
-                "a job cannot be started from its recording yet: start it from 'state' or \
-                 'empty', or replay the recording beside it",
-            ));
-        }
+        StartWith::Recording => StartFrom::Recording,
     };
     let started = Arc::clone(&slot);
     detached(async move { state.jobs.start(&started, from).await }).await??;

@@ -107,6 +107,8 @@ fn unkept<T: Serialize>(status: StatusCode, value: T) -> Response {
         (status = 201, description = "The key", body = Created,
             headers(("Location" = String, description = "Where it is"))),
         (status = 400, description = "A value is wrong", body = Problem),
+        (status = 413, description = "The body is too large", body = Problem),
+        (status = 415, description = "The body is no JSON", body = Problem),
     )
 )]
 async fn create(

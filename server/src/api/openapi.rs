@@ -1,6 +1,7 @@
 //! The description that utoipa gathers from the handlers, and what it cannot know: that problems
-//! have a content type of their own.
+//! have a content type of their own, and that JSON is tagged.
 
+use super::etag;
 use utoipa::openapi::{Content, OpenApi, RefOr, Response};
 
 /// How a problem is referred to, what utoipa takes it for, and what it is.
@@ -8,9 +9,10 @@ const PROBLEM: &str = "#/components/schemas/Problem";
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The description with every problem told as one.
-pub(super) fn with_problems(mut description: OpenApi) -> OpenApi {
+/// The description with every problem told as one, and the tags of what can be asked for again.
+pub(super) fn completed(mut description: OpenApi) -> OpenApi {
     for item in description.paths.paths.values_mut() {
+        item.get.as_mut().into_iter().for_each(etag::describe);
         let operations = [
             &mut item.get,
             &mut item.put,

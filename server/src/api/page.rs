@@ -21,7 +21,7 @@ pub(crate) struct Page {
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The `next` of the page before.
-    #[param(nullable = false)]
+    #[param(nullable = false, pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
 }
 

@@ -3,17 +3,13 @@
 
 use std::time::Instant;
 
-use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use axum::response::Response;
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
@@ -117,7 +113,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for MaybeBody<T> {
             .map_err(|error| unread(&error))?;
         match bytes.is_empty() {
             true => Ok(Self(None)),
-            false => parse(&bytes).map(|value| Self(Some(value))),
+            // `null` is nothing as well.
+            false => parse(&bytes).map(Self),
         }
     }
 }
@@ -192,33 +189,5 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
             Problem::invalid(format!("the path is wrong: {}", rejection.body_text()))
         };
         path.map(|Path(value)| Self(value)).map_err(wrong)
-    }
-}
-
-/// An answer with a digest of its body as `ETag`: without a body where the reader has it.
-pub(super) fn tagged<T: Serialize>(headers: &HeaderMap, value: &T) -> Response {
-    use sha2::{Digest, Sha256};
-    let Ok(body) = serde_json::to_vec(value) else {
-        return Json(value).into_response();
-    };
-    let digest = Sha256::digest(&body);
-    let tag = BASE64_URL_SAFE_NO_PAD.encode(&digest[..12]);
-    let tag = format!("\"{tag}\"");
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|known| known.to_str().ok());
-    let fresh = known.is_some_and(|known| {
-        let mut known = known
-            .split(',')
-            .map(|known| known.trim().trim_start_matches("W/"));
-        known.any(|known| known == "*" || known == tag)
-    });
-    let headers = [
-        (header::ETAG, tag),
-        (header::CONTENT_TYPE, "application/json".to_owned()),
-    ];
-    match fresh {
-        true => (StatusCode::NOT_MODIFIED, headers).into_response(),
-        false => (headers, body).into_response(),
     }
 }

@@ -36,6 +36,18 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_body: Option<usize>,
+    /// Live connections at most, WebSocket and SSE
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_live_connections: Option<usize>,
+    /// Subscriptions of one live connection at most
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_subscriptions: Option<usize>,
+    /// The largest frame that a live client may send, in bytes
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_frame: Option<usize>,
     /// Whether clients need a key [default: auto, unless only this machine can connect]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

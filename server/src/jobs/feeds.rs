@@ -56,7 +56,9 @@ impl Feed {
         let (table, split) = (self.table, Pusher::split());
         let holds = |committed: &Committed| {
             let position = committed.positions.get(table);
-            position.and_then(|position| position.get(&split)) >= Some(&reached)
+            let position = position.and_then(|position| position.get(&split));
+            // Before the first row the split has no position: none of its rows is missing.
+            position.copied().unwrap_or_default() >= reached
         };
         let committed = self.committed.wait_for(holds).await.map_err(|_| ended())?;
         Ok(committed.epoch)

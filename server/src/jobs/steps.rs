@@ -25,7 +25,10 @@ impl Supervisor {
             let cleared = folder.clear(&plan.graph).await;
             cleared.map_err(Grounded::Folder)?;
         }
-        let launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;
+        let mut launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;
+        if from == StartFrom::Recording {
+            launch.from_recordings(&slot.name, &folder).await?;
+        }
         for warning in launch.warnings() {
             tracing::warn!(job = slot.name, "{warning}");
         }

@@ -66,8 +66,8 @@ pub(super) fn planned(sql: &str, options: &BTreeMap<String, String>) -> Result<P
     plan.map_err(|fault| Refused::Script(sql.to_owned(), fault.errors()))
 }
 
-/// Names go into paths, topics and labels.
-fn check_name(name: &str) -> engine::Result<()> {
+/// Refuses a name that is not plain: names go into paths, topics and labels.
+pub(crate) fn check_name(name: &str) -> engine::Result<()> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
     let length = name.chars().count();
     if (1..=LONGEST_NAME).contains(&length) && name.chars().all(plain) {

@@ -75,6 +75,9 @@ pub(crate) struct InputFigures {
     pub(crate) watermark: Option<String>,
     /// How far the watermark is behind the clock, in milliseconds.
     pub(crate) lag_ms: Option<i64>,
+    /// How many records its source has not handed over yet, where the source knows.
+    #[serde(default)]
+    pub(crate) lag_records: Option<u64>,
 }
 
 /// What is counted of a table that is written.
@@ -123,6 +126,7 @@ impl Figures {
     pub(crate) fn at_rest(mut self) -> Self {
         for table in &mut self.tables {
             table.lag_ms = None;
+            table.lag_records = None;
         }
         self
     }
@@ -146,6 +150,7 @@ fn input(table: &TableStatus, now: i64) -> InputFigures {
             _ => time.map(rfc3339),
         },
         lag_ms: time.map(|time| now.saturating_sub(time) / 1_000_000),
+        lag_records: table.lag,
     }
 }
 

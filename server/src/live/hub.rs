@@ -24,8 +24,12 @@ use super::protocol::{Fault, Subscribe};
 use super::ring::Piece;
 use super::view::{Choice, View};
 
-/// Frames of a channel are at least so far apart: with the timer's own grain 5 ms.
-const COALESCE: Duration = Duration::from_millis(4);
+/// Frames of a channel are at least so far apart: with the timer's own grain 3 ms, and 5 ms where
+/// there are many readers, of whom each costs a call into the system a frame.
+const COALESCE: Duration = Duration::from_millis(2);
+const COALESCE_MANY: Duration = Duration::from_millis(4);
+/// So many readers of a stream are many.
+const MANY: usize = 250;
 /// How often the cursors of channels without frames follow.
 const FORWARD: Duration = Duration::from_secs(5);
 /// Rows that wait in the inbox at most.
@@ -229,7 +233,8 @@ impl Hub {
                     if self.is_closed() {
                         return;
                     }
-                    sleep(COALESCE).await;
+                    let (_, readers) = self.counts();
+                    sleep(if readers < MANY { COALESCE } else { COALESCE_MANY }).await;
                 }
                 _ = forward.tick() => {
                     self.flush();

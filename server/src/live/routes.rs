@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -97,6 +97,17 @@ struct Choice {
     from: Option<String>,
 }
 
+/// One event of a stream.
+#[derive(Debug, ToSchema)]
+#[schema(as = LiveEvent)]
+#[expect(dead_code, reason = "it is there to be described")]
+struct Event {
+    /// The cursor to resume from, which a browser sends as `Last-Event-ID`; not every frame has one.
+    id: Option<String>,
+    /// A frame of the WebSocket, as JSON in one line.
+    data: String,
+}
+
 /// Follow a stream
 ///
 /// The frames of the WebSocket as server-sent events, each with its cursor as the event's id.
@@ -104,7 +115,8 @@ struct Choice {
     get, path = "/streams/{stream}", tag = "live",
     params(("stream" = String, Path, description = "A table that a running job writes"), Choice),
     responses(
-        (status = 200, description = "Events, until the job stops", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Events, until the job stops",
+            content_type = "text/event-stream", body = Event),
         (status = 400, description = "The condition, a column or the cursor is wrong", body = Problem),
         (status = 404, description = "No running job writes such a table", body = Problem),
         (status = 503, description = "There are too many live connections", body = Problem),

@@ -72,7 +72,7 @@ async fn a_job_runs_stops_goes_on_and_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_from_empty_forgets_and_one_from_a_recording_is_refused() {
+async fn a_start_from_empty_forgets_and_one_from_no_recording_is_refused() {
     let api = Api::new().await;
     let id = api.submit("prices", ENDLESS).await;
     let place = format!("{JOBS}/{id}");
@@ -88,8 +88,10 @@ async fn a_start_from_empty_forgets_and_one_from_a_recording_is_refused() {
         refused.problem(400)["detail"]
             .as_str()
             .unwrap()
-            .contains("recording")
+            .contains("'archive'")
     );
+    let job = api.get(&place).await.json(200);
+    assert_eq!(job["state"], "stopped", "{job}");
     let other = api
         .post(&format!("{place}/start"), &json!({"from": "nothing"}))
         .await;

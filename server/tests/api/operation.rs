@@ -71,6 +71,22 @@ async fn metrics_tell_of_jobs_and_requests() {
     assert!(value("millstream_job_latency_seconds{job=\"prices\",quantile=\"0.99\"}") > 0.0);
     assert!(value("millstream_output_rows_total{job=\"prices\",table=\"prices\"}") > 0.0);
     assert!(value("millstream_live_streams") > 0.5);
+    assert!(value("millstream_live_connections") < 0.5);
+    assert!(value("millstream_live_subscriptions{job=\"prices\",table=\"prices\"}") < 0.5);
+    assert!(value(&format!("millstream_table_bytes_total{{{table}}}")) > arrived);
+    assert!(
+        value(&format!(
+            "millstream_table_blocked_seconds_total{{{table}}}"
+        )) >= 0.0
+    );
+    assert!(value("millstream_job_commits_total{job=\"prices\"}") > 0.5);
+    assert!(value("millstream_job_commit_bytes_total{job=\"prices\"}") > 0.5);
+    assert!(value("millstream_job_commit_seconds{job=\"prices\",quantile=\"0.99\"}") > 0.0);
+    assert!(value("millstream_job_snapshots_total{job=\"prices\"}") >= 0.0);
+    let steps = text
+        .lines()
+        .filter(|line| line.starts_with("millstream_step_busy_seconds_total{"));
+    assert!(steps.count() > 0, "{text}");
     assert!(text.contains("millstream_step_rows_total{job=\"prices\",step=\"0\",operator="));
     let route = "method=\"POST\",route=\"/api/v1/jobs\"";
     assert!(

@@ -1,7 +1,6 @@
 //! The program itself, killed and started again: a client that resumes has the committed rows,
 //! none missing and none twice.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -23,9 +22,9 @@ SET 'commit.interval' = '100 ms';
 INSERT INTO prices SELECT symbol, trade_id, price FROM trades;
 ";
 
-/// Rows by their number, and how often each came.
+/// A client of the stream `prices`, through all its connections, and the rows that it has.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     cursor: Option<String>,
     /// The cursor before a reset, until a snapshot follows.
     anchor: Option<String>,
@@ -68,8 +67,17 @@ impl Reader {
         self.cursor = Some(frame["cursor"].as_str().unwrap().to_owned());
     }
 
+    /// The numbers of its rows, ascending; none of them came twice.
+    pub(super) fn numbers(&self) -> Vec<i64> {
+        let mut numbers: Vec<i64> = self.rows.iter().map(|(_, id)| *id).collect();
+        numbers.sort_unstable();
+        let twice = numbers.windows(2).find(|pair| pair[0] == pair[1]);
+        assert!(twice.is_none(), "a row came twice: {twice:?}");
+        numbers
+    }
+
     /// Follows the stream until the connection ends; says whether the job has stopped.
-    async fn follow(&mut self, address: &str) -> bool {
+    pub(super) async fn follow(&mut self, address: &str) -> bool {
         let Ok((mut stream, _)) = connect_async(format!("ws://{address}/api/v1/live")).await else {
             return false;
         };
@@ -99,7 +107,7 @@ impl Reader {
 }
 
 /// A server in the folder, and where it listens.
-fn start(place: &Place, round: usize) -> (Running, String) {
+pub(super) fn start(place: &Place, round: usize) -> (Running, String) {
     let flags = ["serve", "--data", "data", "--listen", "127.0.0.1:0"];
     let mut running = place.start(&flags, &format!("said-{round}"));
     let mut address = None;
@@ -116,18 +124,41 @@ fn start(place: &Place, round: usize) -> (Running, String) {
     (running, address.unwrap())
 }
 
-async fn submit(address: &str) {
+fn client() -> reqwest::Client {
+    // It is set already where another test came first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let body = json!({"name": "prices", "sql": JOB}).to_string();
-    let sent = client
-        .post(format!("http://{address}/api/v1/jobs"))
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// What a `GET` is answered with.
+pub(super) async fn get(address: &str, path: &str) -> String {
+    let sent = client().get(format!("http://{address}{path}")).send();
+    sent.await.unwrap().text().await.unwrap()
+}
+
+/// Posts JSON; the status and the answer, `None` where nobody answers.
+pub(super) async fn post(address: &str, path: &str, body: &Value) -> Option<(u16, String)> {
+    let sent = client()
+        .post(format!("http://{address}/api/v1/{path}"))
         .header("content-type", "application/json")
-        .body(body)
+        .body(body.to_string())
         .send();
-    let answer = sent.await.unwrap();
-    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    let answer = sent.await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
+pub(super) async fn submit(address: &str, sql: &str) {
+    let job = json!({"name": "prices", "sql": sql});
+    let (status, text) = post(address, "jobs", &job).await.unwrap();
     assert_eq!(status, 201, "{text}");
+}
+
+/// The numbers of the rows that are committed, ascending.
+pub(super) fn committed(place: &Place) -> Vec<i64> {
+    let query = "SELECT trade_id FROM 'prices' ORDER BY trade_id";
+    let out = place.run(&["query", query, "--format", "csv"]).well();
+    let lines = out.lines().skip(1);
+    lines.map(|line| line.parse().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +168,7 @@ async fn a_client_that_resumes_after_kills_has_the_committed_rows_once() {
     for round in 0..5 {
         let (running, address) = start(&folder, round);
         if round == 0 {
-            submit(&address).await;
+            submit(&address, JOB).await;
         }
         let killed = round < 4;
         let delay = Duration::from_millis([700, 300, 450, 1_100, 0][round]);
@@ -156,18 +187,7 @@ async fn a_client_that_resumes_after_kills_has_the_committed_rows_once() {
             running.stop("-TERM");
         }
     }
-    let mut times = BTreeMap::<i64, usize>::new();
-    for (_, id) in &reader.rows {
-        *times.entry(*id).or_default() += 1;
-    }
-    assert!(times.values().all(|times| *times == 1), "a row came twice");
-    let query = "SELECT trade_id FROM 'prices' ORDER BY trade_id";
-    let out = folder.run(&["query", query, "--format", "csv"]).well();
-    let committed: Vec<i64> = out
-        .lines()
-        .skip(1)
-        .map(|line| line.parse().unwrap())
-        .collect();
+    let committed = committed(&folder);
     assert_eq!(committed.len(), 20_000);
-    assert_eq!(times.into_keys().collect::<Vec<_>>(), committed);
+    assert_eq!(reader.numbers(), committed);
 }

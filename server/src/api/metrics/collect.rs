@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::runtime::Status;
-use engine::runtime::status::{TableStatus, TargetStatus};
+use engine::runtime::status::{Latency, TableStatus, TargetStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -14,6 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::Labels;
 use crate::jobs::Slot;
 use crate::jobs::view::{instant, now};
+use crate::live::{Hub, Hubs};
 use crate::state::AppState;
 
 /// Every state, so that a job's is 1 and the others are 0.
@@ -33,7 +35,7 @@ const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 #[derive(Debug)]
 pub(super) struct Jobs {
     all: Vec<Job>,
-    streams: usize,
+    live: Live,
     now: i64,
 }
 
@@ -43,6 +45,50 @@ struct Job {
     state: &'static str,
     /// What it says of itself where it runs.
     status: Option<Status>,
+}
+
+/// Who looks at what, at one moment.
+#[derive(Debug)]
+struct Live {
+    streams: usize,
+    connections: usize,
+    /// By job and table: channels and subscriptions.
+    hubs: Vec<(Labels, (usize, usize))>,
+}
+
+impl Live {
+    fn of(hubs: &Hubs) -> Self {
+        let all = hubs.list();
+        let of_table = |hub: &Arc<Hub>| {
+            let (job, table) = (hub.job().to_owned(), hub.stream().to_owned());
+            (vec![("job", job), ("table", table)], hub.counts())
+        };
+        Self {
+            streams: all.len(),
+            connections: hubs.connections(),
+            hubs: all.iter().map(of_table).collect(),
+        }
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let mut gauge = |name: &str, help: &str, count: usize| {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(count as i64).encode(encoder)
+        };
+        gauge("live_streams", "Tables that can be watched", self.streams)?;
+        let help = "Live connections, WebSocket and SSE";
+        gauge("live_connections", help, self.connections)?;
+        let by_table = |count: fn(&(usize, usize)) -> usize| -> Figures<i64> {
+            let hubs = self.hubs.iter();
+            hubs.map(|(labels, counts)| (labels.clone(), count(counts) as i64))
+                .collect()
+        };
+        let help = "Subscriptions that differ: each is filtered, written and compressed once";
+        gauges(encoder, "live_channels", help, by_table(|counts| counts.0))?;
+        let help = "Subscriptions";
+        let subscriptions = by_table(|counts| counts.1);
+        gauges(encoder, "live_subscriptions", help, subscriptions)
+    }
 }
 
 /// A figure and what it is of.
@@ -63,7 +109,7 @@ impl Jobs {
         };
         Self {
             all: state.jobs.list().iter().map(job).collect(),
-            streams: state.hubs.count(),
+            live: Live::of(&state.hubs),
             now: now(),
         }
     }
@@ -105,7 +151,7 @@ impl Jobs {
         figures
     }
 
-    /// Rows at each step: its number keeps apart those of one name.
+    /// Rows at each step.
     fn by_step(&self) -> Figures<u64> {
         let mut figures = vec![];
         for (job, status) in self.running() {
@@ -116,12 +162,8 @@ impl Jobs {
                     ("dead", counts.dead),
                 ];
                 for (way, rows) in rows {
-                    let labels = vec![
-                        ("job", job.to_owned()),
-                        ("step", format!("{number}")),
-                        ("operator", operator(name)),
-                        ("rows", way.to_owned()),
-                    ];
+                    let mut labels = step(job, number, name);
+                    labels.push(("rows", way.to_owned()));
                     figures.push((labels, rows));
                 }
             }
@@ -153,12 +195,13 @@ impl Jobs {
         figures
     }
 
-    fn latencies(&self) -> Figures<f64> {
+    /// By share, how long something took, in seconds.
+    fn quantiles(&self, of: impl Fn(&Status) -> &Latency) -> Figures<f64> {
         let mut figures = vec![];
         for (job, status) in self.running() {
             for share in QUANTILES {
                 let labels = vec![("job", job.to_owned()), ("quantile", share.to_string())];
-                let latency = status.latency.quantile(share);
+                let latency = of(status).quantile(share);
                 figures.extend(latency.map(|latency| (labels, latency as f64 / 1e9)));
             }
         }
@@ -185,6 +228,79 @@ fn operator(step: &str) -> String {
     step[..end].to_lowercase()
 }
 
+/// Seconds, as counters have them.
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+impl Jobs {
+    /// What things cost: time, bytes, waiting.
+    fn costs(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "How long a step has worked, in seconds, from one message of 32";
+        counters(encoder, "step_busy_seconds", help, self.by_busy())?;
+        let help = "Bytes of the rows that were polled, in memory";
+        let bytes = self.by_table(|table| Some(table.bytes));
+        counters(encoder, "table_bytes", help, bytes)?;
+        let help = "For how long a source had rows and the job no room for them, in seconds";
+        let blocked = self.by_table(|table| Some(seconds(table.blocked)));
+        counters(encoder, "table_blocked_seconds", help, blocked)?;
+        let help = "Records that a source has not handed over yet";
+        let lag = self.by_table(|table| Some(table.lag?.cast_signed()));
+        gauges(encoder, "table_lag_records", help, lag)?;
+        let commits = self.by_job(|status| status.commits.times.count());
+        counters(
+            encoder,
+            "job_commits",
+            "Epochs that were committed",
+            commits,
+        )?;
+        let help = "From the end of an epoch's output to its commit, in seconds, by share of them";
+        let times = self.quantiles(|status| &status.commits.times);
+        gauges(encoder, "job_commit_seconds", help, times)?;
+        let help = "Bytes of the records of these epochs in the log";
+        let bytes = self.by_job(|status| status.commits.bytes);
+        counters(encoder, "job_commit_bytes", help, bytes)?;
+        let snapshots = self.by_job(|status| status.snapshots.stored);
+        counters(
+            encoder,
+            "job_snapshots",
+            "Snapshots that were stored",
+            snapshots,
+        )?;
+        let bytes = self.by_job(|status| status.snapshots.bytes);
+        counters(
+            encoder,
+            "job_snapshot_bytes",
+            "Bytes of these snapshots",
+            bytes,
+        )?;
+        let help = "How long storing them took, in seconds";
+        let time = self.by_job(|status| seconds(status.snapshots.time));
+        counters(encoder, "job_snapshot_seconds", help, time)
+    }
+
+    /// Seconds that each step has worked.
+    fn by_busy(&self) -> Figures<f64> {
+        let mut figures = vec![];
+        for (job, status) in self.running() {
+            let steps = status.steps.iter().zip(&status.busy);
+            for (number, ((name, _), busy)) in steps.enumerate() {
+                figures.push((step(job, number, name), seconds(*busy)));
+            }
+        }
+        figures
+    }
+}
+
+/// The labels of a step: its number keeps apart those of one name.
+fn step(job: &str, number: usize, name: &str) -> Labels {
+    vec![
+        ("job", job.to_owned()),
+        ("step", number.to_string()),
+        ("operator", operator(name)),
+    ]
+}
+
 impl Collector for Jobs {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let encoder = &mut encoder;
@@ -205,7 +321,12 @@ impl Collector for Jobs {
         let waiting = self.by_job(|status| status.waiting.len() as i64);
         gauges(encoder, "job_waiting", help, waiting)?;
         let help = "From arrival to leaving the graph, in seconds, by share of the rows";
-        gauges(encoder, "job_latency_seconds", help, self.latencies())?;
+        gauges(
+            encoder,
+            "job_latency_seconds",
+            help,
+            self.quantiles(|status| &status.latency),
+        )?;
         let help = "Records that a source handed over";
         let arrived = self.by_table(|table| Some(table.counts.arrived));
         counters(encoder, "table_rows_arrived", help, arrived)?;
@@ -230,18 +351,20 @@ impl Collector for Jobs {
         gauges(encoder, "output_published_epoch", help, published)?;
         let help = "Rows into a step, out of it, and given up by it";
         counters(encoder, "step_rows", help, self.by_step())?;
-        let streams = ConstGauge::new(self.streams as i64);
-        let help = "Tables that can be watched";
-        streams.encode(encoder.encode_descriptor("live_streams", help, None, MetricType::Gauge)?)
+        self.costs(encoder)?;
+        self.live.encode(encoder)
     }
 }
 
-fn counters(
+fn counters<T>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
-    figures: Figures<u64>,
-) -> fmt::Result {
+    figures: Figures<T>,
+) -> fmt::Result
+where
+    ConstCounter<T>: EncodeMetric,
+{
     let figures = figures
         .into_iter()
         .map(|(labels, value)| (labels, ConstCounter::new(value)));
