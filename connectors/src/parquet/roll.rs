@@ -181,6 +181,10 @@ impl Rolls {
     }
 }
 
+fn begun(start: Option<&Start>) -> Result<&Start> {
+    start.ok_or_else(|| Error::internal("rows are written before anything was recovered"))
+}
+
 impl Roll {
     fn new(first: Epoch) -> Self {
         Self {
