@@ -113,10 +113,7 @@ async fn with_newest(
     let contents = past.contents().await?;
     let mut expected = first.next();
     for epoch in contents.records.iter().filter(|epoch| **epoch > first) {
-        if *epoch > committed {
-            break;
-        }
-        if *epoch != expected {
+        if *epoch > committed || *epoch != expected {
             break;
         }
         expected = expected.next();
