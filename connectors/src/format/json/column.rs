@@ -88,11 +88,24 @@ impl Bytes {
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let ends = std::mem::replace(&mut self.ends, vec![0]);
-        // The ends grow from zero by construction, which is what the check in `new` is about.
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
-        (offsets, Buffer::from_vec(std::mem::take(&mut self.bytes)))
+        let ends = taken_ends(&mut self.ends);
+        (ends, Buffer::from_vec(taken(&mut self.bytes)))
     }
+}
+
+/// What a vector holds. It has room for as much again: the next batch is about as large, and
+/// a vector that grows step by step is copied at every step.
+fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(values.len());
+    std::mem::replace(values, next)
+}
+
+/// The same of ends, the first of which is zero.
+fn taken_ends(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    let last = taken(ends);
+    ends.push(0);
+    // They grow from zero by construction, which is what the check in `new` is about.
+    OffsetBuffer::new(ScalarBuffer::from(last))
 }
 
 /// Runs a body on the vector of a primitive column.
@@ -229,13 +242,13 @@ impl Column {
         let nulls = self.valid.finish();
         macro_rules! primitive {
             ($type:ty, $vector:expr) => {{
-                let values = ScalarBuffer::from(std::mem::take($vector));
+                let values = ScalarBuffer::from(taken($vector));
                 PrimitiveArray::<$type>::try_new(values, nulls)?
             }};
         }
         Ok(match &mut self.values {
             Values::Boolean(values) => {
-                let values = BooleanBuffer::from(std::mem::take(values));
+                let values = BooleanBuffer::from(taken(values));
                 Arc::new(BooleanArray::new(values, nulls))
             }
             Values::Int8(values) => Arc::new(primitive!(Int8Type, values)),
@@ -247,20 +260,20 @@ impl Column {
             Values::UInt32(values) => Arc::new(primitive!(UInt32Type, values)),
             Values::UInt64(values) => Arc::new(primitive!(UInt64Type, values)),
             Values::Float32(values) => {
-                let values = ScalarBuffer::from(std::mem::take(values));
+                let values = ScalarBuffer::from(taken(values));
                 Arc::new(Float32Array::try_new(values, nulls)?)
             }
             Values::Float64(values) => {
-                let values = ScalarBuffer::from(std::mem::take(values));
+                let values = ScalarBuffer::from(taken(values));
                 Arc::new(Float64Array::try_new(values, nulls)?)
             }
             Values::Decimal(values, precision, scale) => {
-                let values = ScalarBuffer::from(std::mem::take(values));
+                let values = ScalarBuffer::from(taken(values));
                 let array = Decimal128Array::try_new(values, nulls)?;
                 Arc::new(array.with_precision_and_scale(*precision, *scale)?)
             }
             Values::Date(values) => Arc::new(primitive!(Date32Type, values)),
-            Values::Timestamp(values, _) => timestamps(&self.field, std::mem::take(values), nulls)?,
+            Values::Timestamp(values, _) => timestamps(&self.field, taken(values), nulls)?,
             Values::Text(bytes) => {
                 let (offsets, bytes) = bytes.take();
                 Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
@@ -281,8 +294,7 @@ impl Column {
                 )?)
             }
             Values::List(ends, items) => {
-                let ends = std::mem::replace(ends, vec![0]);
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+                let offsets = taken_ends(ends);
                 let item = Arc::clone(&items.field);
                 Arc::new(ListArray::try_new(item, offsets, items.take()?, nulls)?)
             }

@@ -12,8 +12,8 @@ use arrow::datatypes::{
 };
 use engine::{Error, Result, StreamSpec};
 
-use super::base64;
 use super::time::{TimestampFormat, nanos_in};
+use super::{base64, scan};
 use crate::format::{self, Messages};
 use crate::instant;
 
@@ -377,24 +377,25 @@ fn write_decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
 /// Writes a string with its quotes; only quotes, backslashes and control characters are escaped.
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(special) {
-        out.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, special) = rest.split_at(scan::plain(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = special.split_first() else {
+            break;
+        };
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
             byte => {
                 let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 15)];
                 out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[digit(byte >> 4), digit(byte)]);
+                out.extend_from_slice(&[digit(byte >> 4), digit(*byte)]);
             }
         }
-        rest = &rest[at + 1..];
+        rest = after;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }

@@ -56,6 +56,24 @@ fn marks(chunk: u64) -> u64 {
     (below(chunk, 0x20) | quote | backslash) & HIGH
 }
 
+/// How many bytes come before the first that a string cannot hold as it is.
+#[inline]
+pub(super) fn plain(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let marks = marks(u64::from_le_bytes(*chunk));
+        if marks != 0 {
+            return at + (marks.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    bytes[at..]
+        .iter()
+        .position(special)
+        .map_or(bytes.len(), |after| at + after)
+}
+
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self {
@@ -167,14 +185,7 @@ impl<'a> Scanner<'a> {
         let mut escaped = false;
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            if let Some(chunk) = rest.first_chunk::<8>() {
-                let marks = marks(u64::from_le_bytes(*chunk));
-                if marks == 0 {
-                    self.at += 8;
-                    continue;
-                }
-                self.at += (marks.trailing_zeros() / 8) as usize;
-            }
+            self.at += plain(rest);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     let bytes = &self.bytes[start..self.at];
@@ -185,8 +196,7 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     self.at = (self.at + 2).min(self.bytes.len());
                 }
-                Some(0..=0x1f) => return Err(self.expected("no control character in a string")),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.expected("no control character in a string")),
                 None => return Err(self.expected("'\"'")),
             }
         }
