@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::SchemaRef;
+use engine::crash::{self, Point};
 use engine::{Epoch, Error, ErrorKind, Result};
 use parquet::file::properties::WriterProperties;
 
@@ -157,6 +158,7 @@ impl Rolls {
         while let Some((folder, growing)) = roll.open.pop_first() {
             roll.complete(folder, growing)?;
         }
+        crash::reach(Point::RollWhole);
         let (first, last) = (roll.first, roll.last);
         let files = std::mem::take(&mut roll.whole);
         begun(self.start.as_ref())?.publish(&files, first, last)?;
@@ -224,7 +226,9 @@ impl Roll {
             return Err(Error::internal("an open file is gone"));
         };
         growing.used = self.writes;
-        growing.writer.write(rows)
+        growing.writer.write(rows)?;
+        crash::reach(Point::RollWritten);
+        Ok(())
     }
 
     /// Completes the file that was written least recently. It stays hidden: a roll's files are

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use arrow::datatypes::SchemaRef;
+use engine::crash::{self, Point};
 use engine::{Epoch, Error, Result};
 use parquet::file::properties::WriterProperties;
 
@@ -98,10 +99,14 @@ impl Start {
     }
 
     fn give_names(&self, files: &[Finished], name: &str) -> Result<()> {
-        for file in files {
+        for (number, file) in files.iter().enumerate() {
             let target = self.layout.target(&file.folder, name, file.part);
             rename(&file.temporary, &target)?;
+            if number == 0 {
+                crash::reach(Point::RollRenamed);
+            }
         }
+        crash::reach(Point::RollPublished);
         // A folder may be new.
         sync(&self.layout.root)
     }
