@@ -169,7 +169,10 @@ impl Rolls {
     /// Runs a step; the first one that fails is the last.
     fn once<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if let Some((kind, reason)) = &self.failed {
-            return Err(Error::new(*kind, format!("an earlier roll failed: {reason}")));
+            return Err(Error::new(
+                *kind,
+                format!("an earlier roll failed: {reason}"),
+            ));
         }
         step(self).inspect_err(|error| {
             // To ask again would change nothing.

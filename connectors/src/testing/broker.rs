@@ -136,7 +136,8 @@ impl Broker {
     }
 
     fn signal(&self, signal: &str) -> Result<()> {
-        let failed = |error| Error::unavailable("cannot reach the broker's process").caused_by(error);
+        let failed =
+            |error| Error::unavailable("cannot reach the broker's process").caused_by(error);
         let pid = fs::read_to_string(self.data.join("pid")).map_err(failed)?;
         let sent = Command::new("kill").args([signal, pid.trim()]).status();
         match sent.map_err(failed)?.success() {

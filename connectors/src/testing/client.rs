@@ -209,7 +209,10 @@ impl Broker {
         accepted(
             answers
                 .into_iter()
-                .map(|one| one.map(|_| name.to_owned()).map_err(|(_, code)| (name.to_owned(), code)))
+                .map(|one| {
+                    one.map(|_| name.to_owned())
+                        .map_err(|(_, code)| (name.to_owned(), code))
+                })
                 .collect(),
         )
     }
@@ -247,52 +250,78 @@ impl Broker {
         })
     }
 
+    /// The offsets that a group has committed, by partition.
+    pub fn group_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: i32,
+    ) -> Result<Vec<Option<i64>>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(topic, 0, partitions - 1);
+        let consumer = self.client.consumer(group)?;
+        let found = consumer
+            .committed_offsets(list, WITHIN)
+            .map_err(|error| failed("ask for offsets", error))?;
+        let offset = |partition| match found.find_partition(topic, partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok((0..partitions).map(offset).collect())
+    }
+
+    /// Joins a group as its one member, until what it gives is dropped.
+    pub fn join(&self, group: &str, topic: &str) -> Result<impl Sized + use<>> {
+        let consumer = self.client.consumer(group)?;
+        consumer
+            .subscribe(&[topic])
+            .map_err(|error| failed("join a group", error))?;
+        retry("become a member", || {
+            drop(consumer.poll(Duration::from_millis(50)));
+            let groups = consumer.fetch_group_list(Some(group), Duration::from_secs(5))?;
+            let members = groups
+                .groups()
+                .first()
+                .map_or(0, |group| group.members().len());
+            Ok((members > 0).then_some(()))
+        })?;
+        Ok(consumer)
+    }
+
     /// Sends messages and returns once the broker has all of them.
     pub fn produce(&self, topic: &str, records: &[Record]) -> Result<()> {
+        self.producer(&[])?.send(topic, records)
+    }
+
+    /// Sends messages in a transaction that is committed or aborted.
+    pub fn transact(&self, topic: &str, records: &[Record], commit: bool) -> Result<()> {
+        let id = format!("testing-{}", self.unique(topic));
+        let producer = self.producer(&[("transactional.id", &id)])?;
+        let client = &producer.0;
+        let told = |error| failed("run a transaction", error);
+        client.init_transactions(WITHIN).map_err(told)?;
+        client.begin_transaction().map_err(told)?;
+        producer.send(topic, records)?;
+        match commit {
+            true => client.commit_transaction(WITHIN).map_err(told),
+            false => client.abort_transaction(WITHIN).map_err(told),
+        }
+    }
+
+    fn producer(&self, settings: &[(&str, &str)]) -> Result<Sender> {
         let mut config = self.client.config();
         config.set("linger.ms", "1").set("compression.type", "lz4");
         config
             .set("message.max.bytes", "100000000")
             .set("partitioner", "murmur2_random");
         config.set("enable.idempotence", "true");
-        let producer: BaseProducer<Delivery> = config
-            .create_with_context(Delivery::default())
-            .map_err(|error| failed("create a producer", error))?;
-        for record in records {
-            let mut message = BaseRecord::<[u8], [u8]>::to(topic);
-            message.partition = record.partition;
-            message.key = record.key.as_deref();
-            message.payload = record.payload.as_deref();
-            message.timestamp = record.timestamp_millis;
-            if !record.headers.is_empty() {
-                let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-                message.headers = Some(record.headers.iter().fold(
-                    headers,
-                    |headers, (key, value)| {
-                        headers.insert(Header {
-                            key,
-                            value: Some(value),
-                        })
-                    },
-                ));
-            }
-            while let Err((error, rejected)) = producer.send(message) {
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                    return Err(failed("send a message", error));
-                }
-                producer.poll(Duration::from_millis(5));
-                message = rejected;
-            }
+        for (key, value) in settings {
+            config.set(*key, *value);
         }
+        let producer = config.create_with_context(Delivery::default());
         producer
-            .flush(WITHIN)
-            .map_err(|error| failed("send all messages", error))?;
-        match producer.context().failure.get() {
-            None => Ok(()),
-            Some(error) => Err(Error::unavailable(format!(
-                "a message was not taken: {error}"
-            ))),
-        }
+            .map(Sender)
+            .map_err(|error| failed("create a producer", error))
     }
 
     /// Reads a topic from its beginning until there are `count` messages; ordered by partition
@@ -368,6 +397,50 @@ impl Broker {
             .assign(&list)
             .map_err(|error| failed("assign partitions", error))?;
         Ok((consumer, partitions))
+    }
+}
+
+/// A producer of messages for tests.
+struct Sender(BaseProducer<Delivery>);
+
+impl Sender {
+    fn send(&self, topic: &str, records: &[Record]) -> Result<()> {
+        let Self(producer) = self;
+        for record in records {
+            let mut message = BaseRecord::<[u8], [u8]>::to(topic);
+            message.partition = record.partition;
+            message.key = record.key.as_deref();
+            message.payload = record.payload.as_deref();
+            message.timestamp = record.timestamp_millis;
+            if !record.headers.is_empty() {
+                let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+                message.headers = Some(record.headers.iter().fold(
+                    headers,
+                    |headers, (key, value)| {
+                        headers.insert(Header {
+                            key,
+                            value: Some(value),
+                        })
+                    },
+                ));
+            }
+            while let Err((error, rejected)) = producer.send(message) {
+                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                    return Err(failed("send a message", error));
+                }
+                producer.poll(Duration::from_millis(5));
+                message = rejected;
+            }
+        }
+        producer
+            .flush(WITHIN)
+            .map_err(|error| failed("send all messages", error))?;
+        match producer.context().failure.get() {
+            None => Ok(()),
+            Some(error) => Err(Error::unavailable(format!(
+                "a message was not taken: {error}"
+            ))),
+        }
     }
 }
 

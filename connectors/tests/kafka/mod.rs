@@ -5,6 +5,7 @@
 mod outage;
 mod read;
 mod refuse;
+mod transaction;
 mod write;
 
 use connectors::testing::{Broker, Record};
@@ -21,6 +22,7 @@ fn table(broker: &Broker, topic: &str) -> StreamSpec {
             ("format", "json"),
             ("properties.bootstrap.servers", &broker.bootstrap()),
             ("scan.startup.mode", "earliest-offset"),
+            ("sink.delivery-guarantee", "at-least-once"),
         ],
     )
 }

@@ -323,10 +323,7 @@ impl ShardLoop {
 
 /// Tells the sinks that take rows at once where the epoch ends; they answer the committer, while
 /// the shard goes on with the next epoch.
-async fn end_at_once(
-    routes: &[Route],
-    epoch: Epoch,
-) -> Vec<oneshot::Receiver<()>> {
+async fn end_at_once(routes: &[Route], epoch: Epoch) -> Vec<oneshot::Receiver<()>> {
     let mut answers = vec![];
     for route in routes {
         let Route::AtOnce(sink) = route else { continue };

@@ -62,7 +62,9 @@ fn a_message_that_is_too_large_is_waited_for_until_the_topic_takes_it() {
     job.feed_padded(100..101, 5_000);
     job.feed(101..200);
     running.wait_until("it says what it waits for", |running| {
-        running.said().contains("raise the topic's 'max.message.bytes'")
+        running
+            .said()
+            .contains("raise the topic's 'max.message.bytes'")
     });
     job.allow(1_000_000);
     job.wait_for(200, &running);

@@ -107,7 +107,10 @@ impl<'a> Open<'a> {
         let since = Instant::now();
         while self.numbers().len() < count {
             let said = running.said();
-            assert!(since.elapsed() < PATIENCE, "too few rows are committed: {said}");
+            assert!(
+                since.elapsed() < PATIENCE,
+                "too few rows are committed: {said}"
+            );
         }
     }
 
