@@ -1,5 +1,6 @@
 //! Killed at any moment, a job goes on as if nothing had happened.
 
+use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -228,5 +229,41 @@ fn starting_empty_tidies_what_the_run_before_left() {
     assert_eq!(fresh.code, Some(0), "{}", fresh.err);
     let after = place.files("signals", ".parquet");
     assert!(before.iter().all(|file| after.contains(file)));
+    assert_eq!(place.files(".", ".tmp"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_process_that_sleeps_through_its_replacement_changes_nothing() {
+    let place = Place::new();
+    place.write("job.sql", JOB);
+    let mut sleeper = place.start(&["run", "job.sql"], "sleeper");
+    sleeper.wait_until("files grow", |_| {
+        epoch(&place) > 5 && !place.files("signals", ".tmp").is_empty()
+    });
+    sleeper.signal("-STOP");
+    // On another machine the lock would not be in the way.
+    fs::remove_file(place.path("data/job/lock")).unwrap();
+    let successor = place.run(&["run", "job.sql"]);
+    assert_eq!(successor.code, Some(0), "{}", successor.err);
+    let figures = |table: &str| {
+        let rows = place.value(&format!("SELECT count(*) FROM '{table}'"));
+        (rows, place.files(table, ""))
+    };
+    let tables = ["bars", "signals", "recording"];
+    let before = tables.map(figures);
+    sleeper.signal("-CONT");
+    let (code, said) = sleeper.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("another process has taken over this job"),
+        "{said}"
+    );
+    assert_eq!(tables.map(figures), before);
+    for (table, (rows, _)) in tables.iter().zip(&before).take(2) {
+        assert_eq!(*rows, written(&successor.err, table).to_string(), "{table}");
+        let names = fs::read_dir(place.path(table)).unwrap().flatten();
+        let hidden = names.filter(|entry| entry.file_name().as_encoded_bytes()[0] == b'.');
+        assert_eq!(hidden.count(), 0, "{table}");
+    }
     assert_eq!(place.files(".", ".tmp"), Vec::<PathBuf>::new());
 }
