@@ -107,8 +107,8 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
 }
 
 /// Nanoseconds since the epoch of `2024-01-02 09:30:00[.123456789][Z|±hh:mm]`, with a blank or a
-/// `T` between date and time; without a zone it is UTC. A leap second (`:60`) is the start of
-/// the next minute. `None` where the text is no such instant or lies outside 1677 to 2262.
+/// `T` between date and time; without a zone it is UTC. A leap second (`:60`), which comes before
+/// a full hour of UTC, is the start of that hour, its fraction dropped: so order is kept. `None` where the text is no such instant or lies outside 1677 to 2262.
 pub(crate) fn parse(text: &[u8]) -> Option<i64> {
     let mut digits = Digits(text);
     let day = digits.date()?;
@@ -124,16 +124,17 @@ pub(crate) fn parse(text: &[u8]) -> Option<i64> {
             nanos = digits.fraction()?;
         }
     }
-    if second == 60 && minute == 59 {
-        nanos = 0;
-    } else if second > 59 {
-        return None;
-    }
     let offset = digits.offset()?;
-    if hour > 23 || minute > 59 || !digits.0.is_empty() {
+    if hour > 23 || minute > 59 || second > 60 || !digits.0.is_empty() {
         return None;
     }
     let seconds = day * 86_400 + hour * 3_600 + minute * 60 + second - offset;
+    if second == 60 {
+        nanos = 0;
+        if seconds.rem_euclid(3_600) != 0 {
+            return None;
+        }
+    }
     // The lowest instants are negative seconds with a positive fraction: widen before adding.
     i64::try_from(i128::from(seconds) * i128::from(SECOND) + i128::from(nanos)).ok()
 }
@@ -221,10 +222,74 @@ mod tests {
             ("2024-01-01 09:30:00.123", 123_000_000),
             ("2024-01-01 09:30:00.123456789", 123_456_789),
             ("2024-01-01 08:59:60.5", -30 * 60 * SECOND),
+            ("2024-01-01 14:29:60+05:30", -30 * 60 * SECOND),
         ] {
             assert_eq!(parse(written.as_bytes()), Some(base + nanos), "{written}");
         }
         assert_eq!(parse(b"1677-09-21 00:12:43.145224192"), Some(i64::MIN));
+        assert_eq!(parse(b"2262-04-11 23:47:16.854775807"), Some(i64::MAX));
+    }
+
+    /// The real ones, in UTC and where clocks show another hour: each begins the next year or half.
+    #[test]
+    fn leap_seconds_are_the_first_instant_after_them() {
+        for (leap, after) in [
+            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+            ("2016-12-31T23:59:60.999999999Z", "2017-01-01T00:00:00Z"),
+            ("2017-01-01T08:59:60+09:00", "2017-01-01T00:00:00Z"),
+            ("2017-01-01T05:29:60+05:30", "2017-01-01T00:00:00Z"),
+            ("2016-12-31T18:59:60-05:00", "2017-01-01T00:00:00Z"),
+            ("2015-06-30T23:59:60Z", "2015-07-01T00:00:00Z"),
+            ("1968-12-31T23:59:60Z", "1969-01-01T00:00:00Z"),
+        ] {
+            let parsed = parse(leap.as_bytes());
+            assert!(parsed.is_some(), "{leap}");
+            assert_eq!(parsed, parse(after.as_bytes()), "{leap}");
+        }
+        // There is none within an hour of UTC, whatever the local clock shows.
+        for wrong in [
+            "2016-12-31T23:58:60Z",
+            "2016-12-31T23:59:60+05:30",
+            "2016-12-31T23:59:61Z",
+            "2262-04-11T23:59:60Z",
+        ] {
+            assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    /// Where summer time begins a local hour is missing, where it ends one comes twice: with their
+    /// offsets the instants go on without a gap and without a step back.
+    #[test]
+    fn local_times_across_a_change_of_the_clocks_are_instants_in_order() {
+        for (texts, step) in [
+            (
+                [
+                    "2024-03-31T01:59:59+01:00",
+                    "2024-03-31T03:00:00+02:00",
+                    "2024-03-31T03:00:01+02:00",
+                ],
+                SECOND,
+            ),
+            (
+                [
+                    "2024-10-27T02:30:00+02:00",
+                    "2024-10-27T02:30:00+01:00",
+                    "2024-10-27T03:30:00+01:00",
+                ],
+                3_600 * SECOND,
+            ),
+            (
+                [
+                    "2024-11-03T01:30:00-04:00",
+                    "2024-11-03T01:30:00-05:00",
+                    "2024-11-03T02:30:00-05:00",
+                ],
+                3_600 * SECOND,
+            ),
+        ] {
+            let [first, second, third] = texts.map(|text| parse(text.as_bytes()).expect(text));
+            assert_eq!([second - first, third - second], [step; 2], "{texts:?}");
+        }
     }
 
     #[test]

@@ -57,11 +57,13 @@ pub struct EventTime {
 /// The `watermark.*` options of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// A split that has been silent for longer does not hold the watermark back.
+    /// A split that has been silent for longer does not hold the watermark back, unless all of the
+    /// table were or nobody listened: then each is waited for anew.
     pub idle_timeout: Option<Duration>,
     /// How far an event time may be ahead of the row's arrival.
     pub max_future_skew: Option<Duration>,
-    /// Whether the watermark follows the arrival time when all splits are idle.
+    /// Whether the watermark follows the arrival time when all splits are idle, while it is
+    /// looked at.
     pub advance_in_silence: bool,
 }
 

@@ -5,6 +5,10 @@
 //! interleave, when rows arrived, when nothing did. Whoever repeats the arrivals (a journal on
 //! recovery, a recording on replay) gets the same rows, however they are cut into batches.
 //!
+//! A split that is silent is idle and waited for no longer. But silence tells nothing of one split
+//! when all are silent, nor when nobody listened: whatever stood still, the clock that jumped or the
+//! transport that was away, no split's backlog is late because another's was read first.
+//!
 //! After the rows of a split its watermark also says how far that split alone is complete: `order`
 //! of a keyed table goes by it. Such a table's keys are watched, each is to stay on one split.
 

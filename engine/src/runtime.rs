@@ -67,6 +67,7 @@ mod stop;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod warm_up;
 
 pub use backlog::Backlog;

@@ -73,6 +73,12 @@ impl Harness {
         self.next = self.next.max(now);
     }
 
+    /// The arrival time of what comes next, in nanoseconds.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.next
+    }
+
     /// Lets rows of the source's columns arrive on split `0`.
     pub fn insert(&mut self, table: usize, rows: RecordBatch) -> Result<()> {
         self.insert_on(table, "0", rows)

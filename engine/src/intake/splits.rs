@@ -1,5 +1,7 @@
 //! The splits of a table and the watermark they have in common.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Timing;
@@ -22,11 +24,17 @@ struct State {
     idle: bool,
 }
 
+/// What is due and not seen for so long, in nanoseconds, was not looked at: ticks come far more often
+/// to a process that runs.
+const UNWATCHED: i64 = 1_000_000_000;
+
 /// All splits of a table, numbered in the order in which they became known.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Splits {
     states: Vec<State>,
     frontier: Frontier,
+    /// Up to when the frontier followed the arrival time, while it does.
+    followed: Option<i64>,
     pub(super) ended: bool,
 }
 
@@ -35,8 +43,16 @@ impl Default for Splits {
         Self {
             states: vec![],
             frontier: (i64::MIN, 0),
+            followed: None,
             ended: false,
         }
+    }
+}
+
+impl State {
+    /// How much longer than allowed it has been silent at `at`; not above zero where it was not.
+    fn overdue(&self, at: i64, timeout: i64) -> i64 {
+        at.saturating_sub(self.last_arrival).saturating_sub(timeout)
     }
 }
 
@@ -85,17 +101,34 @@ impl Splits {
 
     /// Marks the splits that have been silent for too long at `at`; says whether one was.
     pub(super) fn mark_idle(&mut self, at: i64, timing: Timing) -> bool {
-        let Some(timeout) = timing.idle_timeout else {
+        let Some(timeout) = nanos(timing.idle_timeout) else {
             return false;
         };
-        let timeout = timeout.as_nanos() as i64;
-        let mut changed = false;
-        for state in &mut self.states {
-            let silent = at.saturating_sub(state.last_arrival) > timeout;
-            changed |= silent && !state.idle;
-            state.idle |= silent;
+        let waited_for = self.states.iter().filter(|state| !state.idle);
+        let overdue = waited_for.map(|state| state.overdue(at, timeout)).max();
+        match overdue {
+            Some(overdue) if overdue > UNWATCHED => self.start_over(at),
+            Some(overdue) if overdue > 0 => {
+                for state in &mut self.states {
+                    state.idle |= state.overdue(at, timeout) > 0;
+                }
+            }
+            _ => return false,
         }
-        changed
+        true
+    }
+
+    /// Waits for every split anew, from `at` on. What was silent while nobody listened, or together
+    /// with all others, need not have been idle: the process or its machine may have stood still, its
+    /// clock have jumped, the transport have been away. Whatever is read first after that must not
+    /// make the others late.
+    fn start_over(&mut self, at: i64) {
+        for state in &mut self.states {
+            // What is read to its end never wakes.
+            state.idle = state.next_offset == Some(END);
+            state.last_arrival = at;
+        }
+        self.followed = None;
     }
 
     /// Raises the frontier by word of the source.
@@ -104,22 +137,37 @@ impl Splits {
     }
 
     /// Raises the frontier to what the splits that are not idle have in common. When all are
-    /// idle it stays, or follows the arrival time where the table says so.
-    pub(super) fn raise(&mut self, at: i64, timing: Timing, delay: i64) {
+    /// idle it stays, or follows the arrival time where the table says so; says whether splits that
+    /// were idle are waited for again.
+    pub(super) fn raise(&mut self, at: i64, timing: Timing, delay: i64) -> bool {
         let active = self.states.iter().zip(0..).filter(|(state, _)| !state.idle);
         let lowest = active
             .map(|(state, number)| (state.watermark, number))
             .min();
-        let silent = || {
-            let timeout = timing
-                .idle_timeout
-                .map_or(0, |timeout| timeout.as_nanos() as i64);
-            let time = at.saturating_sub(timeout).saturating_sub(delay);
-            (timing.advance_in_silence && !self.states.is_empty()).then_some((time, 0))
-        };
-        if let Some(lowest) = lowest.or_else(silent) {
+        if let Some(lowest) = lowest {
             self.frontier = self.frontier.max(lowest);
+            self.followed = None;
+        } else if timing.advance_in_silence && !self.states.is_empty() {
+            return self.follow(at, timing, delay);
         }
+        false
+    }
+
+    /// Raises the frontier after the arrival time; does not where it was left alone for a while.
+    fn follow(&mut self, at: i64, timing: Timing, delay: i64) -> bool {
+        let timeout = nanos(timing.idle_timeout).unwrap_or(0);
+        let frontier = (at.saturating_sub(timeout).saturating_sub(delay), 0);
+        if frontier <= self.frontier {
+            return false;
+        }
+        let since = self.followed.map_or(0, |from| at.saturating_sub(from));
+        if since > UNWATCHED {
+            self.start_over(at);
+            return true;
+        }
+        self.frontier = frontier;
+        self.followed = Some(at);
+        false
     }
 
     /// The watermark of the table.
@@ -129,7 +177,7 @@ impl Splits {
         }
         let (time, split) = self.frontier;
         Watermark {
-            time: Timestamp(time),
+            time: before_the_end(time),
             split,
             arrived_at,
             own: None,
@@ -139,7 +187,7 @@ impl Splits {
     /// A split and how far it alone is complete.
     pub(super) fn own(&self, split: &Split) -> Option<(u32, Timestamp)> {
         let number = self.states.iter().position(|state| state.split == *split)?;
-        Some((number as u32, Timestamp(self.states[number].watermark)))
+        Some((number as u32, before_the_end(self.states[number].watermark)))
     }
 
     /// What a split is called.
@@ -149,7 +197,7 @@ impl Splits {
 
     /// When the first of the other splits falls idle after `at`, if nothing more comes of them.
     pub(super) fn next_idle(&self, split: &Split, at: i64, timing: Timing) -> Option<i64> {
-        let timeout = timing.idle_timeout?.as_nanos() as i64;
+        let timeout = nanos(timing.idle_timeout)?;
         let others = self
             .states
             .iter()
@@ -163,6 +211,15 @@ impl Splits {
         let read = |state: &State| Some((state.split.clone(), state.next_offset?));
         self.states.iter().filter_map(read).collect()
     }
+}
+
+/// A time that rows brought. The last instant of all is said by the end of the input alone.
+fn before_the_end(time: i64) -> Timestamp {
+    Timestamp(time.min(i64::MAX - 1))
+}
+
+fn nanos(duration: Option<Duration>) -> Option<i64> {
+    duration.map(|duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// Rows of one split, one after the other: decides which are late and moves the frontier.
@@ -182,17 +239,21 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Takes note of a record that arrived at `at`: its split is awake, others may not be.
     pub(super) fn awake(&mut self, at: i64) {
-        let state = &mut self.splits.states[self.number as usize];
+        let timeout = nanos(self.timing.idle_timeout).unwrap_or(i64::MAX);
+        let silent = |state: &State| state.idle || state.overdue(at, timeout) > 0;
+        let splits = &mut *self.splits;
+        let was_silent = silent(&splits.states[self.number as usize]);
+        // It wakes, and whether the others sleep cannot be known when all were silent.
+        if was_silent && splits.states.iter().all(silent) {
+            splits.start_over(at);
+        }
+        let state = &mut splits.states[self.number as usize];
         state.last_arrival = at;
         state.idle = false;
-        if at < self.checked_until {
+        if at < self.checked_until && !was_silent {
             return;
         }
-        self.splits.mark_idle(at, self.timing);
-        let timeout = self
-            .timing
-            .idle_timeout
-            .map_or(i64::MAX, |t| t.as_nanos() as i64);
+        splits.mark_idle(at, self.timing);
         self.others = None;
         self.checked_until = i64::MAX;
         for (state, number) in self.splits.states.iter().zip(0..) {
@@ -217,11 +278,12 @@ impl Run<'_> {
     }
 
     /// Takes rows of these event times at once if none of them is late, and says whether it did.
-    /// `first` and `last` are when the first and the last of them arrived; no other split may
-    /// fall idle between.
+    /// `first` and `last` are when the first and the last of them arrived; no split may fall idle
+    /// between.
     pub(super) fn all_on_time(&mut self, times: &[i64], first: i64, last: i64) -> bool {
         self.awake(first);
-        if last >= self.checked_until {
+        let timeout = nanos(self.timing.idle_timeout).unwrap_or(i64::MAX);
+        if last >= self.checked_until || last.saturating_sub(first) > timeout {
             return false;
         }
         let (time, split) = self.splits.frontier;

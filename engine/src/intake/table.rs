@@ -139,13 +139,10 @@ impl Table {
     ) -> (Watermark, bool) {
         let before = self.state.splits.watermark(arrived_at);
         let idle = self.state.splits.mark_idle(arrived_at.0, self.timing);
-        if self.event_time.is_some() {
-            self.state
-                .splits
-                .raise(arrived_at.0, self.timing, self.delay);
-        }
+        let raise = |splits: &mut Splits| splits.raise(arrived_at.0, self.timing, self.delay);
+        let woken = self.event_time.is_some() && raise(&mut self.state.splits);
         let watermark = self.state.splits.watermark(arrived_at);
-        let changed = idle || watermark != before;
+        let changed = idle || woken || watermark != before;
         let own = from.and_then(|split| self.state.splits.own(split));
         (Watermark { own, ..watermark }, changed)
     }

@@ -1,3 +1,4 @@
+mod attacks;
 mod keyed;
 mod oracle;
 
@@ -77,7 +78,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..80).prop_map(|ops| {
         let mut at = BASE;
         let op = |(kind, split, time, gap): (u8, u8, i64, i64)| {
-            at += gap;
+            at += if gap == 39 { 3_000_000_000 } else { gap };
             match kind {
                 0 => Op::Tick { at },
                 1 => Op::Rejected { split, at },
@@ -185,6 +186,10 @@ fn arrivals(ops: &[Op], joined: bool) -> Vec<Arrival> {
 }
 
 fn run(arrivals: Vec<Arrival>, restore: bool) -> Outcome {
+    run_from(arrivals, BASE, restore)
+}
+
+fn run_from(arrivals: Vec<Arrival>, base: i64, restore: bool) -> Outcome {
     let inputs = [input(5, 60, 25)];
     let mut intake = Intake::new(&inputs);
     let splits = ["0", "1", "2"].map(Split::new).to_vec();
@@ -192,7 +197,7 @@ fn run(arrivals: Vec<Arrival>, restore: bool) -> Outcome {
         .arrive(Arrival::Splits {
             table: 0,
             splits,
-            at: BASE - 1,
+            at: base - 1,
         })
         .unwrap();
     let mut outcome = Outcome {

@@ -11,6 +11,7 @@ use super::committed::Committed;
 use super::running::Running;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
+use super::tasks::spawn;
 use super::warm_up::Recorded;
 use crate::clock::Clock;
 use crate::commit::CommitPoint;
@@ -101,10 +102,6 @@ impl Job {
     }
 
     /// Runs what `run` makes of the stop signal.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the runtime is where tasks are started"
-    )]
     pub(super) fn spawn<F>(
         status: SharedStatus,
         committed: watch::Receiver<Committed>,
@@ -124,7 +121,7 @@ impl Job {
             let _ = done.send(outcome);
         };
         // Lines that it logs are those of the job that the caller is about.
-        tokio::spawn(carried.in_current_span());
+        spawn(carried.in_current_span());
         Self {
             status,
             stopper,

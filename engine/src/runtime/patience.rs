@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::status::SharedStatus;
 use super::stop::Stop;
+use super::timer::{self, Instant};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Patience with one source, one sink, or the log.
@@ -91,7 +90,8 @@ impl Patience {
                     return Ok(Attempt::GivenUp);
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(backoff(self.failures)) => {}
+                    biased;
+                    () = timer::sleep(backoff(self.failures)) => {}
                     () = self.stop.clone().wait() => {}
                 }
                 Ok(Attempt::Again)

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::committed::Committed;
@@ -16,7 +15,7 @@ use super::shard::Shard;
 use super::sink_loop::{Publication, Published, SinkLoop};
 use super::status::{SharedStatus, State};
 use super::stop::Stop;
-use super::tasks::{join, on_thread};
+use super::tasks::{JoinSet, join, on_thread};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::intake::recording::{self, Reader};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::committed::Committed;
@@ -19,7 +18,7 @@ use super::snapshot_loop::SnapshotLoop;
 use super::source_loop::SourceLoop;
 use super::status::{SharedStatus, State};
 use super::stop::Stop;
-use super::tasks::{join, on_thread};
+use super::tasks::{JoinSet, join, on_thread};
 use super::warm_up::{Recorded, warm_up};
 use crate::clock::Clock;
 use crate::commit::CommitPoint;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
@@ -15,6 +14,7 @@ use super::sink_loop::Publication;
 use super::source_loop::Event;
 use super::status::SharedStatus;
 use super::stop::Stop;
+use super::timer::{Instant, Interval, MissedTickBehavior, interval};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::intake::journal::Entry;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+
+use super::timer::{Instant, sleep_until};
 
 /// How long what is outside may take to answer once the job was asked to stop. What hangs in a
 /// unit test hangs for good, so there it is given less.
@@ -55,6 +56,6 @@ impl Stop {
         let now = Instant::now();
         let end = asked.unwrap_or(now) + GRACE;
         let until = until.get_or_insert_with(|| end.max(now + LEAST));
-        tokio::time::sleep_until(*until).await;
+        sleep_until(*until).await;
     }
 }

@@ -1,6 +1,7 @@
 mod commits;
 mod faults;
 mod figures;
+pub(super) mod simulation;
 mod starts;
 mod taps;
 

@@ -2,7 +2,8 @@
 //!
 //! DDL and `INSERT INTO … SELECT` make up the job, which starts with the first row. Then
 //! `INSERT INTO t VALUES …` lets rows arrive, `ADVANCE t TO 'time'` sends a watermark, `END t`
-//! ends a table, `CLOCK 'time'` sets the arrival time, and `EMIT sink`, `LATE t`, `DEAD t` and
+//! ends a table, `CLOCK 'time'` sets the arrival time, `TICK 'time'` lets nothing arrive until then
+//! and be noticed, and `EMIT sink`, `LATE t`, `DEAD t` and
 //! `COUNTS t` return what came out since they were last asked. `SPLIT 'name'` says where the rows
 //! after it come from: such a file begins with it, and is not run in four shards. `EXPLAIN INSERT
 //! …` prints the graph.
@@ -110,6 +111,11 @@ impl DB for Driver {
             "CLOCK" => {
                 let time = time()?;
                 self.job()?.set_clock(time);
+                Ok(DBOutput::StatementComplete(0))
+            }
+            "TICK" => {
+                let time = time()?;
+                self.job()?.tick(time)?;
                 Ok(DBOutput::StatementComplete(0))
             }
             "SPLIT" => {

@@ -31,7 +31,11 @@ fn scripts() -> impl Strategy<Value = (Input, Vec<Event>)> {
     (settings, prop::collection::vec(event, 1..150)).prop_map(|((delay, advance), events)| {
         let (mut at, mut split) = (BASE, 0);
         let event = |(kind, next, back, gap): (u8, u8, i64, i64)| {
-            at += if gap > 36 { gap } else { 1 + gap / 12 };
+            at += match gap {
+                39 => 3_000_000_000,
+                37.. => gap,
+                _ => 1 + gap / 12,
+            };
             if next < 3 {
                 split = next;
             }

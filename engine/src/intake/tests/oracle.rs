@@ -6,6 +6,8 @@ use super::*;
 
 const SPLITS: usize = 3;
 const SKEW: i64 = 25;
+/// Much longer than any split may be silent.
+const STANDSTILL: i64 = 3_000_000_000;
 
 /// How a table is timed, and what its rows look like.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +61,11 @@ fn scripts() -> impl Strategy<Value = (Settings, Vec<Event>)> {
         let (mut at, mut split) = (BASE, 0);
         let event = |(kind, next, back, recorded, gap): (u8, u8, i64, i64, i64)| {
             // Long gaps are rare, and so are changes of the split: polls are to have many rows.
-            at += if gap > 27 { gap * 3 } else { 1 + gap / 8 };
+            at += match gap {
+                29 => STANDSTILL,
+                28 => gap * 3,
+                _ => 1 + gap / 8,
+            };
             if usize::from(next) < SPLITS {
                 split = next;
             }
@@ -94,6 +100,7 @@ fn by_definition(settings: Settings, events: &[Event], found: &Fates) -> Fates {
     let mut heard = [BASE - 1; SPLITS];
     let mut idle = [false; SPLITS];
     let mut frontier = (i64::MIN, 0);
+    let mut followed = None;
     let mut fates = Fates::default();
     for Event {
         kind, split, at, ..
@@ -101,10 +108,19 @@ fn by_definition(settings: Settings, events: &[Event], found: &Fates) -> Fates {
     {
         let own = usize::from(*split);
         if !matches!(kind, Kind::Tick) {
+            let silent = |split: usize| idle[split] || at - heard[split] > settings.idle;
+            if (0..SPLITS).all(silent) {
+                (heard, idle) = ([*at; SPLITS], [false; SPLITS]);
+            }
             (heard[own], idle[own]) = (*at, false);
         }
-        for split in 0..SPLITS {
-            idle[split] |= at - heard[split] > settings.idle;
+        let due = |split: &usize| !idle[*split] && at - heard[*split] > settings.idle;
+        let due: Vec<usize> = (0..SPLITS).filter(due).collect();
+        let unwatched = |split: &usize| at - heard[*split] - settings.idle > 1_000_000_000;
+        if due.iter().any(unwatched) {
+            (heard, idle) = ([*at; SPLITS], [false; SPLITS]);
+        } else {
+            due.iter().for_each(|split| idle[*split] = true);
         }
         if let Kind::Row {
             time: Some(time),
@@ -125,8 +141,17 @@ fn by_definition(settings: Settings, events: &[Event], found: &Fates) -> Fates {
         let active = (0..SPLITS).filter(|split| !idle[*split]);
         let lowest = active.map(|split| (watermarks[split], split as u32)).min();
         let silent = (at - settings.idle - settings.delay, 0);
-        let lowest = lowest.or(settings.advance.then_some(silent));
-        frontier = lowest.map_or(frontier, |lowest| frontier.max(lowest));
+        match lowest {
+            Some(lowest) => (frontier, followed) = (frontier.max(lowest), None),
+            None if settings.advance && silent > frontier => {
+                if followed.is_some_and(|from| at - from > 1_000_000_000) {
+                    (heard, idle, followed) = ([*at; SPLITS], [false; SPLITS], None);
+                } else {
+                    (frontier, followed) = (silent, Some(*at));
+                }
+            }
+            None => {}
+        }
         if found.frontiers.contains_key(at) {
             fates.frontiers.insert(*at, frontier);
         }
@@ -251,9 +276,9 @@ fn a_tie_is_decided_by_the_number_of_the_split() {
             cut: false,
         };
         // Split 1 alone is awake: the frontier is (BASE + 30, 1).
-        let events = [row(1, 30, 30), row(split, 30, 31)];
+        let events = [row(1, 10, 10), row(1, 30, 30), row(split, 30, 31)];
         let fates = by_intake(settings, &events);
-        assert_eq!(fates.rows, [(BASE + 30, false), (BASE + 31, late)]);
+        assert_eq!(fates.rows[1..], [(BASE + 30, false), (BASE + 31, late)]);
         assert_eq!(fates, by_definition(settings, &events, &fates));
     }
 }

@@ -208,7 +208,7 @@ async fn stopped_soon(job: &mut Job) -> String {
 }
 
 /// Every row, as symbol, time and price.
-fn distinct(rows: &[RecordBatch]) -> BTreeSet<(String, i64, u64)> {
+pub(super) fn distinct(rows: &[RecordBatch]) -> BTreeSet<(String, i64, u64)> {
     let mut all = BTreeSet::new();
     for rows in rows {
         let symbols = rows.column(0).as_string::<i32>();

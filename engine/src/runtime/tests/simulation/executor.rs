@@ -1,0 +1,289 @@
+//! A world of one thread: which task goes on is drawn from a seed, and time passes only when none
+//! can. Nothing else decides the order of what happens, so a seed repeats it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::faults::Faults;
+
+thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+/// A task that runs on while others do.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The task that everything begins with.
+const ROOT: u64 = 0;
+
+/// So many turns are taken by no run that ends.
+const MOST_TURNS: u64 = 3_000_000;
+
+/// Splitmix64: the same numbers for the same seed, everywhere.
+#[derive(Debug)]
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+pub(super) struct World {
+    chance: Chance,
+    now: Duration,
+    timers: BTreeMap<(Duration, u64), Waker>,
+    /// By number; `None` while it is polled.
+    tasks: BTreeMap<u64, Option<Task>>,
+    ready: BTreeSet<u64>,
+    numbers: u64,
+    turns: u64,
+    pub(super) faults: Faults,
+}
+
+impl World {
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.chance.next() % end.max(1)
+    }
+
+    /// A task that can go on, any of them.
+    fn draw(&mut self) -> Option<u64> {
+        let place = self.below(self.ready.len() as u64) as usize;
+        let task = self.ready.iter().nth(place).copied()?;
+        self.ready.remove(&task);
+        self.turns += 1;
+        assert!(self.turns < MOST_TURNS, "it does not end");
+        Some(task)
+    }
+
+    /// Lets time pass up to the next timers, which are over then.
+    fn pass(&mut self) -> Vec<Waker> {
+        let next = self.timers.keys().next();
+        let next = next
+            .expect("nothing can go on, and nothing is waited for")
+            .0;
+        self.now = self.now.max(next);
+        let later = self.timers.split_off(&(self.now, u64::MAX));
+        std::mem::replace(&mut self.timers, later)
+            .into_values()
+            .collect()
+    }
+}
+
+/// What `ask` finds in the world; `None` where there is none.
+pub(super) fn with<T>(ask: impl FnOnce(&mut World) -> T) -> Option<T> {
+    let ask = |world: &mut Option<World>| world.as_mut().map(ask);
+    WORLD
+        .try_with(|world| ask(&mut world.borrow_mut()))
+        .ok()
+        .flatten()
+}
+
+/// The same where there is one.
+pub(super) fn here<T>(ask: impl FnOnce(&mut World) -> T) -> T {
+    with(ask).expect("a simulation is under way")
+}
+
+/// Whether this thread simulates.
+pub(in crate::runtime) fn under_way() -> bool {
+    with(|_| ()).is_some()
+}
+
+/// A number below `end`.
+pub(super) fn below(end: u64) -> u64 {
+    here(|world| world.below(end))
+}
+
+/// What the world's time is.
+pub(super) fn now() -> Duration {
+    here(|world| world.now)
+}
+
+/// How many turns were taken: two runs of one seed take the same.
+pub(super) fn turns() -> u64 {
+    here(|world| world.turns)
+}
+
+/// Says what happens, where a single seed is looked at.
+pub(super) fn note(what: impl FnOnce() -> String) {
+    let told = with(|world| (world.faults.told, world.now));
+    if let Some((true, now)) = told {
+        println!("{:>12.3} ms  {}", now.as_secs_f64() * 1e3, what());
+    }
+}
+
+struct Call(u64);
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        with(|world| {
+            if self.0 == ROOT || world.tasks.contains_key(&self.0) {
+                world.ready.insert(self.0);
+            }
+        });
+    }
+}
+
+/// Runs `root` to its end in a world of its own.
+pub(super) fn simulate<T>(seed: u64, faults: Faults, root: impl Future<Output = T>) -> T {
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            // Tasks look for the world as they go.
+            let world = WORLD.with(|world| world.borrow_mut().take());
+            drop(world);
+        }
+    }
+    let world = World {
+        chance: Chance(seed),
+        now: Duration::ZERO,
+        timers: BTreeMap::new(),
+        tasks: BTreeMap::new(),
+        ready: BTreeSet::from([ROOT]),
+        numbers: ROOT,
+        turns: 0,
+        faults,
+    };
+    let before = WORLD.with(|place| place.borrow_mut().replace(world));
+    assert!(before.is_none(), "one simulation at a time on a thread");
+    let _end = End;
+    let mut root = pin!(root);
+    loop {
+        match here(World::draw) {
+            None => here(World::pass).into_iter().for_each(Waker::wake),
+            Some(ROOT) => {
+                let waker = Waker::from(Arc::new(Call(ROOT)));
+                if let Poll::Ready(end) = root.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    return end;
+                }
+            }
+            Some(task) => turn(task),
+        }
+    }
+}
+
+fn turn(number: u64) {
+    let task = here(|world| world.tasks.get_mut(&number).and_then(Option::take));
+    let Some(mut task) = task else { return };
+    let waker = Waker::from(Arc::new(Call(number)));
+    let over = task
+        .as_mut()
+        .poll(&mut Context::from_waker(&waker))
+        .is_ready();
+    // It may have been given up meanwhile.
+    let rest = here(|world| {
+        if over {
+            world.tasks.remove(&number);
+        }
+        match world.tasks.get_mut(&number) {
+            Some(place) => {
+                *place = Some(task);
+                None
+            }
+            None => Some(task),
+        }
+    });
+    drop(rest);
+}
+
+/// Begins a task; its number.
+pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> u64 {
+    here(|world| {
+        let number = world.number();
+        world.tasks.insert(number, Some(Box::pin(task)));
+        world.ready.insert(number);
+        number
+    })
+}
+
+/// Ends a task where it stands.
+pub(super) fn give_up(number: u64) {
+    let task = with(|world| {
+        world.ready.remove(&number);
+        world.tasks.remove(&number)
+    });
+    drop(task);
+}
+
+/// Ends every task where it stands.
+pub(super) fn kill() {
+    let tasks = here(|world| {
+        world.ready.retain(|task| *task == ROOT);
+        std::mem::take(&mut world.tasks)
+    });
+    drop(tasks);
+}
+
+/// Over once the world's time is `until`.
+pub(super) struct Sleep {
+    until: Duration,
+    timer: Option<u64>,
+}
+
+impl Sleep {
+    pub(super) fn until(until: Duration) -> Self {
+        Self { until, timer: None }
+    }
+
+    fn cancel(&mut self, world: &mut World) {
+        if let Some(number) = self.timer.take() {
+            world.timers.remove(&(self.until, number));
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        here(|world| {
+            self.cancel(world);
+            if world.now >= self.until {
+                return Poll::Ready(());
+            }
+            let number = world.number();
+            world
+                .timers
+                .insert((self.until, number), cx.waker().clone());
+            self.timer = Some(number);
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        with(|world| self.cancel(world));
+    }
+}
+
+/// Over after so long.
+pub(super) fn sleep(duration: Duration) -> Sleep {
+    Sleep::until(now() + duration)
+}
+
+/// Lets other tasks go first.
+pub(super) async fn step_aside() {
+    let mut aside = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut aside, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

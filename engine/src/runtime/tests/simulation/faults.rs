@@ -1,0 +1,184 @@
+//! What goes wrong, and how often: everything outside refuses, lies, is slow, and the process dies
+//! at any of its calls.
+
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::executor::{World, here, note, sleep, step_aside};
+
+/// Of 1,000 calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rates {
+    /// Not made, and answered by an error.
+    pub(super) refused: u64,
+    /// Made, and answered by an error.
+    pub(super) denied: u64,
+    /// Answered after a long while.
+    pub(super) slow: u64,
+    /// The process dies before or after.
+    pub(super) deadly: u64,
+}
+
+impl Rates {
+    /// Each is nought as often as not, so that the others show what they do alone.
+    pub(super) fn draw(world: &mut World) -> Self {
+        let mut rate = |most: u64| match world.below(2) {
+            0 => 0,
+            _ => world.below(most),
+        };
+        Self {
+            refused: rate(250),
+            denied: rate(250),
+            slow: rate(150),
+            deadly: rate(30),
+        }
+    }
+}
+
+/// Who is called.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Store,
+    Source,
+    Sink,
+}
+
+/// The faults of a world.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) store: Rates,
+    pub(super) source: Rates,
+    pub(super) sink: Rates,
+    /// How often the clock jumps, of 1,000 times that it is looked at; and how far it is off.
+    pub(super) jumps: u64,
+    pub(super) off: i64,
+    /// Whether what happens is said.
+    pub(super) told: bool,
+    dead: bool,
+    mourner: Option<Waker>,
+}
+
+impl Faults {
+    fn of(&self, place: Place) -> Rates {
+        match place {
+            Place::Store => self.store,
+            Place::Source => self.source,
+            Place::Sink => self.sink,
+        }
+    }
+
+    /// None, said or not.
+    pub(super) fn none(told: bool) -> Self {
+        Self {
+            told,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn draw(world: &mut World) -> Self {
+        Self {
+            store: Rates::draw(world),
+            source: Rates::draw(world),
+            sink: Rates::draw(world),
+            jumps: world.below(2) * world.below(20),
+            ..Self::none(world.faults.told)
+        }
+    }
+
+    /// A new process.
+    pub(super) fn live(&mut self) {
+        (self.dead, self.mourner) = (false, None);
+    }
+
+    /// From now on nothing goes wrong.
+    pub(super) fn calm(&mut self) {
+        *self = Self::none(self.told);
+    }
+}
+
+fn one_of(world: &mut World, rate: u64) -> bool {
+    world.below(1_000) < rate
+}
+
+/// Dies.
+fn die() {
+    let mourner = here(|world| {
+        world.faults.dead = true;
+        world.faults.mourner.take()
+    });
+    mourner.into_iter().for_each(Waker::wake);
+}
+
+/// Over when the process has died of a call.
+pub(super) async fn death() {
+    std::future::poll_fn(|cx| {
+        here(|world| {
+            world.faults.mourner = Some(cx.waker().clone());
+            match world.faults.dead {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+    })
+    .await;
+}
+
+/// The dead do nothing more.
+async fn alive() {
+    if here(|world| world.faults.dead) {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn may_die(place: Place, when: &str) {
+    alive().await;
+    if here(|world| one_of(world, world.faults.of(place).deadly)) {
+        note(|| format!("dies {when} a call of the {place:?}"));
+        die();
+        alive().await;
+    }
+}
+
+/// Before a call has an effect: it takes its time; an error where it has none.
+pub(super) async fn before(place: Place) -> Result<(), ()> {
+    alive().await;
+    let (how, long) = here(|world| {
+        let slow = one_of(world, world.faults.of(place).slow);
+        (world.below(10), slow.then(|| world.below(700_000)))
+    });
+    match (long, how) {
+        (Some(micros), _) => sleep(Duration::from_micros(micros)).await,
+        (None, 0..4) => {}
+        (None, 4..8) => step_aside().await,
+        (None, _) => {
+            let micros = here(|world| world.below(2_500));
+            sleep(Duration::from_micros(micros)).await;
+        }
+    }
+    may_die(place, "before").await;
+    match here(|world| one_of(world, world.faults.of(place).refused)) {
+        true => Err(note(|| format!("the {place:?} refuses"))),
+        false => Ok(()),
+    }
+}
+
+/// After a call had its effect: an error where that is denied.
+pub(super) async fn after(place: Place) -> Result<(), ()> {
+    may_die(place, "after").await;
+    match here(|world| one_of(world, world.faults.of(place).denied)) {
+        true => Err(note(|| format!("the {place:?} denies"))),
+        false => Ok(()),
+    }
+}
+
+/// What the clock is off by now.
+pub(super) fn clock_error() -> i64 {
+    here(|world| {
+        if one_of(world, world.faults.jumps) {
+            // Up to eight seconds, both ways; one jump of eight is a thousand times as long.
+            let far = if world.below(8) == 0 { 1_000 } else { 1 };
+            world.faults.off = (world.below(16_000_000_000) as i64 - 8_000_000_000) * far;
+        }
+        world.faults.off
+    })
+}
