@@ -275,7 +275,8 @@ pub(super) fn failed(what: &str, topic: &str, error: KafkaError) -> Error {
         Some(Code::MessageSizeTooLarge) => {
             // Raising the limit mends it: the job waits for that.
             error_of = Error::unavailable;
-            ": a message is too large; raise the topic's 'max.message.bytes'"
+            ": a message, or a batch of them, is too large; raise the topic's 'max.message.bytes', \
+             or lower 'properties.batch.size'"
         }
         Some(Code::TransactionalIdAuthorizationFailed) => {
             error_of = Error::invalid;

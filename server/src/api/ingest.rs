@@ -12,7 +12,6 @@ use connectors::http::Form;
 use connectors::http::push::{Receipt, Refusal};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;

@@ -54,7 +54,7 @@ fn a_broker_that_sleeps_longer_than_a_transaction_may_take_costs_nothing() {
 #[test]
 fn a_message_that_is_too_large_is_waited_for_until_the_topic_takes_it() {
     let broker = Broker::shared().unwrap();
-    let plain = ", 'properties.compression.type' = 'none'";
+    let plain = ", 'properties.compression.type' = 'none', 'properties.batch.size' = '1500'";
     let job = Open::new(broker, &[("max.message.bytes", "2000")], plain);
     job.feed(0..100);
     let mut running = job.start(&[], "said");
