@@ -111,12 +111,10 @@ impl Context {
     /// Takes note of what a consumer counts.
     fn count(&self, statistics: &Statistics) {
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, topic) in &statistics.topics {
+        waits.extend(statistics.topics.iter().filter_map(|(name, topic)| {
             let known: Vec<u64> = topic.partitions.values().filter_map(waiting).collect();
-            if !known.is_empty() {
-                waits.insert(name.clone(), known.iter().sum());
-            }
-        }
+            (!known.is_empty()).then(|| (name.clone(), known.iter().sum()))
+        }));
         if !waits.is_empty() {
             self.lag.set(waits.values().sum());
         }
