@@ -39,7 +39,7 @@ fn grow(start: &Start, folder: &str, first: u64) -> Result<Writer> {
 
 /// A roll of two whole files, in the root and in a day.
 fn whole(start: &Start, first: u64) -> Result<Vec<Finished>> {
-    let file = |folder: &str| {
+    let file = |folder: &str| -> Result<Finished> {
         Ok(Finished {
             folder: folder.to_owned(),
             part: 0,
