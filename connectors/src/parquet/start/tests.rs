@@ -39,7 +39,7 @@ fn grow(start: &Start, folder: &str, first: u64) -> Result<Writer> {
 
 /// A roll of two whole files, in the root and in a day.
 fn whole(start: &Start, first: u64) -> Result<Vec<Finished>> {
-    let file = |folder: &str| {
+    let file = |folder: &str| -> Result<Finished> {
         Ok(Finished {
             folder: folder.to_owned(),
             part: 0,
@@ -159,7 +159,7 @@ fn a_start_that_fails_leaves_what_it_took_to_the_next() {
     let files = whole(&sleeper, 1).unwrap();
     sleeper.announce(&files, &name).unwrap();
     let good = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, format!("{good}nonsense")).unwrap();
+    fs::write(&manifest, good.replacen('\n', "\nnonsense\n", 1)).unwrap();
     for _ in 0..5 {
         let error = Start::begin(&layout).unwrap_err().to_string();
         assert!(error.contains("names a file 'nonsense'"), "{error}");
