@@ -193,19 +193,25 @@ pub fn runtime() -> Result<Runtime> {
         .build()?)
 }
 
+/// How often a job commits where a benchmark does not say.
+pub const COMMITS: Duration = Duration::from_secs(1);
+
 /// Starts a job on the current runtime with its log in the folder `data`. Late and dead rows are
 /// dropped.
 pub fn start(graph: &Arc<Graph>, data: &Path) -> Result<Job> {
-    Ok(start_watched(graph, data, Taps::default())?.0)
+    Ok(start_with(graph, data, COMMITS, Taps::default())?.0)
 }
 
-/// [`start`], with who looks at the outputs, and the ends of the tables whose rows are pushed.
-pub fn start_watched(graph: &Arc<Graph>, data: &Path, taps: Taps) -> Result<(Job, Vec<Pusher>)> {
+/// [`start`], with how often it commits, who looks at the outputs, and the ends of the tables whose
+/// rows are pushed.
+pub fn start_with(
+    graph: &Arc<Graph>,
+    data: &Path,
+    commit_interval: Duration,
+    taps: Taps,
+) -> Result<(Job, Vec<Pusher>)> {
     let mut pushers = vec![];
-    let owner = Owner {
-        job: "bench".to_owned(),
-        shard: 0,
-    };
+    let owner = Owner::unique("bench", 0);
     let targets = connectors::targets(graph, &owner)?;
     let mut bindings = Bindings {
         sources: vec![],
@@ -239,7 +245,7 @@ pub fn start_watched(graph: &Arc<Graph>, data: &Path, taps: Taps) -> Result<(Job
     let log = Log::new(Arc::new(store), "bench".into(), 0);
     let spec = JobSpec {
         graph: Arc::clone(graph),
-        commit_interval: Duration::from_secs(1),
+        commit_interval,
         snapshot_after: Backlog::A_SECOND,
         digests: false,
     };
@@ -258,8 +264,18 @@ fn dropped(stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>> {
 
 /// Runs a bounded job to its end; every row must have been accepted.
 pub fn finish(runtime: &Runtime, graph: &Arc<Graph>, data: &Path) -> Result<Status> {
+    finish_with(runtime, graph, data, COMMITS)
+}
+
+/// [`finish`], with how often it commits.
+pub fn finish_with(
+    runtime: &Runtime,
+    graph: &Arc<Graph>,
+    data: &Path,
+    commit_interval: Duration,
+) -> Result<Status> {
     let status = runtime.block_on(async {
-        let mut job = start(graph, data)?;
+        let (mut job, _) = start_with(graph, data, commit_interval, Taps::default())?;
         job.wait().await?;
         anyhow::Ok(job.status())
     })?;

@@ -6,6 +6,7 @@
 //! operators of it alone.
 
 pub mod chain;
+pub mod commits;
 pub mod job;
 pub mod json;
 pub mod kafka;
@@ -68,10 +69,11 @@ impl Size {
 pub type Benchmark = (&'static str, fn(Size) -> Result<Section>);
 
 /// Every benchmark, in the order of the results.
-pub const ALL: [Benchmark; 9] = [
+pub const ALL: [Benchmark; 10] = [
     ("over", over::run),
     ("json", json::run),
     ("kafka", kafka::run),
+    ("commits", commits::run),
     ("replay", replay::run),
     ("recording", recording::run),
     ("memory", memory::run),

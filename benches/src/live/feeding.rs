@@ -45,7 +45,7 @@ pub(super) fn publish(hubs: &Hubs) -> Result<Publish> {
     let hub: Arc<dyn Tap> = hubs.open("bench", target, 1);
     let folder = TempDir::new()?;
     let taps = Taps::new(vec![Some(hub)]);
-    let (running, mut pushers) = job::start_watched(&graph, folder.path(), taps)?;
+    let (running, mut pushers) = job::start_with(&graph, folder.path(), job::COMMITS, taps)?;
     let pusher = pushers.pop().context("the job takes no rows")?;
     let mut next = 0;
     Ok(Box::new(move |count| {

@@ -1,0 +1,288 @@
+//! Exactly once, and what it costs: the job that came from Flink, Kafka to Kafka, in transactions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use connectors::testing::{Broker, Record};
+use engine::{Graph, Taps};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::runtime::Runtime;
+
+use crate::measure::{Sample, Scope, Series, contest, contestant, sample};
+use crate::messages::quotes;
+use crate::report::{Goal, Section, number};
+use crate::{Size, job};
+
+const PARTITIONS: i32 = 3;
+/// Events a second of the feed whose latency is measured.
+const RATE: usize = 20_000;
+/// The intervals between commits whose latency is measured.
+const INTERVALS: [u64; 4] = [10, 20, 100, 250];
+/// How long rows may be under way.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs it.
+pub fn run(size: Size) -> Result<Section> {
+    let broker = Broker::launch()?;
+    let runtime = job::runtime()?;
+    let bench = Bench {
+        broker: &broker,
+        runtime: &runtime,
+    };
+    let mut section = Section::default();
+    bench.latency(&mut section, size)?;
+    bench.cost(&mut section, size)?;
+    Ok(section)
+}
+
+struct Bench<'a> {
+    broker: &'a Broker,
+    runtime: &'a Runtime,
+}
+
+impl Bench<'_> {
+    fn latency(&self, section: &mut Section, size: Size) -> Result<()> {
+        section.say(format!(
+            "{RATE} events/s of 1,000 symbols into {PARTITIONS} partitions, through \
+             `wealtharena.sql`, exactly once, to a consumer that reads committed messages alone; the \
+             broker, the job and both clients on one machine. From just before the producer is given \
+             a message until the consumer has the row that came of it."
+        ));
+        let mut lines = vec![];
+        for interval in INTERVALS {
+            let mut delays = self.delays(Duration::from_millis(interval), size)?;
+            delays.sort_unstable();
+            let at =
+                |share: f64| delays[(delays.len() - 1).min((delays.len() as f64 * share) as usize)];
+            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| at(share) as f64 / 1e3);
+            let mut line = vec![format!("{interval} ms"), delays.len().to_string()];
+            line.extend([p50, p99, p999].map(number));
+            lines.push(line);
+            if interval == 20 {
+                section.goal(Goal::at_most(
+                    "p50 with a commit every 20 ms",
+                    p50,
+                    30.0,
+                    " ms",
+                ));
+                section.goal(Goal::at_most(
+                    "p99 with a commit every 20 ms",
+                    p99,
+                    60.0,
+                    " ms",
+                ));
+            }
+        }
+        let heads = ["commit every", "rows", "p50 ms", "p99 ms", "p99.9 ms"];
+        section.table(&heads, &lines);
+        Ok(())
+    }
+
+    /// How long each row was under way, in microseconds, of the last three quarters of a run.
+    fn delays(&self, interval: Duration, size: Size) -> Result<Vec<u64>> {
+        let (input, output) = (self.topic("market-data")?, self.topic("processed")?);
+        let graph = self.graph(&input, &output, &[])?;
+        let data = tempfile::tempdir()?;
+        let events = (RATE as f64 * size.seconds(12.0)) as usize;
+        let (started, failed) = (Instant::now(), AtomicBool::new(false));
+        let job = self.runtime.block_on(async {
+            anyhow::Ok(job::start_with(&graph, data.path(), interval, Taps::default())?.0)
+        })?;
+        let delays = thread::scope(|scope| {
+            let reading = scope.spawn(|| self.read(&output, events, started, &failed));
+            let fed = self.feed(&input, events, started);
+            failed.store(fed.is_err(), Ordering::Relaxed);
+            fed?;
+            reading
+                .join()
+                .map_err(|_| anyhow::anyhow!("the reader broke down"))?
+        });
+        let mut job = job;
+        self.runtime.block_on(async {
+            job.stop();
+            job.wait().await
+        })?;
+        Ok(delays?.split_off(events / 4))
+    }
+
+    /// Sends messages whose field `timestamp` says when, in microseconds since the start.
+    fn feed(&self, topic: &str, events: usize, started: Instant) -> Result<()> {
+        let settings = [("linger.ms", "1"), ("compression.type", "lz4")];
+        let producer: BaseProducer = self.config(&settings).create()?;
+        let messages = quotes(1_000, 10_000);
+        let begun = Instant::now();
+        for event in 0..events {
+            let due = Duration::from_secs_f64(event as f64 / RATE as f64);
+            while begun.elapsed() < due {
+                producer.poll(Duration::ZERO);
+                thread::sleep(Duration::from_micros(200));
+            }
+            let message = &messages[event % messages.len()];
+            let at = message.find("\"2024-").context("a message has no time")?;
+            let now = started.elapsed().as_micros();
+            let text = format!("{}\"{now}{}", &message[..at], &message[at + 27..]);
+            let key = &message[12..17];
+            let record = BaseRecord::to(topic).key(key).payload(&text);
+            if let Err((error, _)) = producer.send(record) {
+                bail!("the feed cannot send: {error}");
+            }
+        }
+        Ok(producer.flush(PATIENCE)?)
+    }
+
+    /// Reads committed rows; how long each was under way, in the order in which they came.
+    fn read(
+        &self,
+        topic: &str,
+        events: usize,
+        started: Instant,
+        failed: &AtomicBool,
+    ) -> Result<Vec<u64>> {
+        let settings = [
+            ("group.id", "reader"),
+            ("isolation.level", "read_committed"),
+            ("enable.auto.commit", "false"),
+            ("fetch.wait.max.ms", "10"),
+            ("fetch.queue.backoff.ms", "2"),
+        ];
+        let consumer: BaseConsumer = self.config(&settings).create()?;
+        let mut partitions = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            partitions.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&partitions)?;
+        let (mut delays, mut heard) = (Vec::with_capacity(events), Instant::now());
+        while delays.len() < events && !failed.load(Ordering::Relaxed) {
+            let Some(message) = consumer.poll(Duration::from_millis(5)) else {
+                ensure!(
+                    heard.elapsed() < PATIENCE,
+                    "only {} rows came",
+                    delays.len()
+                );
+                continue;
+            };
+            let message = message?;
+            let text = std::str::from_utf8(message.payload().unwrap_or_default())?;
+            let sent = text
+                .split_once("\"timestamp\":\"")
+                .context("a row has no time")?;
+            let sent: u64 = sent.1.split('"').next().unwrap_or_default().parse()?;
+            heard = Instant::now();
+            delays.push((heard.duration_since(started).as_micros() as u64).saturating_sub(sent));
+        }
+        Ok(delays)
+    }
+
+    fn cost(&self, section: &mut Section, size: Size) -> Result<()> {
+        let count = size.rows(1_000_000);
+        let input = self.topic("market-data")?;
+        for chunk in quotes(1_000, count).chunks(50_000) {
+            let keyed = |message: &String| Record::new(&message[12..17], message.as_bytes());
+            let records: Vec<_> = chunk.iter().map(keyed).collect();
+            self.broker.produce(&input, &records)?;
+        }
+        let once = |interval| self.job(&input, count, Some(interval));
+        let contestants = vec![
+            contestant("at least once", || self.job(&input, count, None)),
+            contestant("a transaction every second", || once(1_000)),
+            contestant("every 250 ms", || once(250)),
+            contestant("every 50 ms", || once(50)),
+        ];
+        let series = contest(size.rounds(), contestants)?;
+        section.say(format!(
+            "{count} messages through `wealtharena.sql`, start to end, at least once (rows are \
+             published out of the log) and exactly once (rows, offsets and epoch in one transaction, \
+             which also ends after 32,768 rows). CPU time is that of this process, without the \
+             broker's."
+        ));
+        section.compare("messages", &series);
+        let [without, commits @ ..] = series.as_slice() else {
+            bail!("a contestant is missing");
+        };
+        let limits = [
+            ("every second", 3.0),
+            ("every 250 ms", 6.0),
+            ("every 50 ms", 20.0),
+        ];
+        for (series, (how, limit)) in commits.iter().zip(limits) {
+            let longer = (Series::wall_ratio(series, without) - 1.0) * 100.0;
+            let what = format!("longer than at least once, a transaction {how}");
+            section.goal(Goal::at_most(what, longer, limit, " %"));
+        }
+        let bytes = self.log_bytes(&input)? as f64 / 1e6 / (count as f64 / 1e6);
+        section.say(format!(
+            "The records of the log, exactly once, take {} MB per million rows.",
+            number(bytes)
+        ));
+        Ok(())
+    }
+
+    /// The job from its start to its last commit; with an interval, exactly once.
+    fn job(&self, input: &str, count: usize, interval: Option<u64>) -> Result<Sample> {
+        let output = self.topic("processed")?;
+        let guarantee = match interval {
+            Some(_) => "exactly-once",
+            None => "at-least-once",
+        };
+        let option = format!("processed_market_data.sink.delivery-guarantee={guarantee}");
+        let graph = self.graph(input, &output, &[bounded(), option])?;
+        let data = tempfile::tempdir()?;
+        let interval = Duration::from_millis(interval.unwrap_or(1_000));
+        let taken = sample(Scope::Process, count, || {
+            let status = job::finish_with(self.runtime, &graph, data.path(), interval)?;
+            ensure!(status.targets[0].rows == count as u64, "rows are missing");
+            Ok(())
+        })?;
+        self.broker.delete_topic(&output)?;
+        Ok(taken)
+    }
+
+    /// What the records of a run take.
+    fn log_bytes(&self, input: &str) -> Result<u64> {
+        let output = self.topic("processed")?;
+        let graph = self.graph(input, &output, &[bounded()])?;
+        let data = tempfile::tempdir()?;
+        let status = job::finish(self.runtime, &graph, data.path())?;
+        Ok(status.commits.bytes)
+    }
+
+    fn graph(&self, input: &str, output: &str, more: &[String]) -> Result<Arc<Graph>> {
+        let servers = self.broker.bootstrap();
+        let mut options = vec![
+            format!("market_data_source.topic={input}"),
+            format!("market_data_source.properties.bootstrap.servers={servers}"),
+            "market_data_source.scan.startup.mode=earliest-offset".to_owned(),
+            format!("processed_market_data.topic={output}"),
+            format!("processed_market_data.properties.bootstrap.servers={servers}"),
+        ];
+        options.extend_from_slice(more);
+        job::compile(job::WEALTHARENA, &options)
+    }
+
+    fn topic(&self, name: &str) -> Result<String> {
+        let name = self.broker.unique(name);
+        self.broker.create_topic(&name, PARTITIONS)?;
+        Ok(name)
+    }
+
+    fn config(&self, settings: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.broker.bootstrap());
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
+        config
+    }
+}
+
+/// The option that lets the input end.
+fn bounded() -> String {
+    "market_data_source.scan.bounded.mode=latest-offset".to_owned()
+}
