@@ -301,6 +301,15 @@ impl Intake {
             .collect()
     }
 
+    /// The positions in a state of `snapshot`.
+    pub(crate) fn positions_in(bytes: &[u8]) -> Result<Vec<Position>> {
+        let damaged =
+            |e| Error::corrupt("the intake's state in the snapshot cannot be decoded").caused_by(e);
+        let (state, _): (State, _) = postcard::take_from_bytes(bytes).map_err(damaged)?;
+        let tables = state.tables.iter();
+        Ok(tables.map(|table| table.splits.position()).collect())
+    }
+
     /// The whole state.
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         let tables = self

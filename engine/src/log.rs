@@ -18,6 +18,7 @@
 //! columns of a recording.
 
 mod container;
+pub mod inspect;
 pub mod record;
 #[cfg(test)]
 mod tests;

@@ -68,6 +68,32 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// When it begins.
+    #[must_use]
+    pub fn at(&self) -> i64 {
+        match self {
+            Self::Records { first, .. } => *first,
+            Self::Splits { at, .. }
+            | Self::Reached { at, .. }
+            | Self::Advance { at, .. }
+            | Self::Tick { at }
+            | Self::End { at, .. } => *at,
+        }
+    }
+
+    /// What it is, in one word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Splits { .. } => "splits",
+            Self::Records { .. } => "records",
+            Self::Reached { .. } => "reached",
+            Self::Advance { .. } => "advance",
+            Self::Tick { .. } => "tick",
+            Self::End { .. } => "end",
+        }
+    }
+
     /// What to keep of an arrival.
     #[must_use]
     pub fn of(arrival: &Arrival) -> Self {
