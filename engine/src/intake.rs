@@ -289,7 +289,9 @@ impl Intake {
         let table = self.tables.get(redrive.table);
         let table = table.ok_or_else(|| Error::internal("a redrive into no table"))?;
         if table.state.splits.ended {
-            return Err(Error::invalid("the table's input has ended: nothing enters it any more"));
+            return Err(Error::invalid(
+                "the table's input has ended: nothing enters it any more",
+            ));
         }
         let any = table.state.splits.name(0).filter(|_| table.keys.is_none());
         redrive.cut(|at| table.state.redriven.contains(&at), any)

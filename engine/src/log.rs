@@ -231,7 +231,10 @@ impl Log {
         let mark = self.path(record.epoch, "fence");
         self.store.put(&mark, PutPayload::new()).await?;
         let payload = record.encode(&mut self.spare)?.into_iter().collect();
-        match self.create(&self.path(record.epoch, "record"), payload).await {
+        match self
+            .create(&self.path(record.epoch, "record"), payload)
+            .await
+        {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
             Err(error) => Err(error),

@@ -89,18 +89,19 @@ fn a_log_is_shown_and_checked() {
     let records = place.files("data/job/log", ".record");
     let shown = place.run(&["log", "show", "data/job"]).well();
     assert!(shown.contains("reads    trades"), "{shown}");
-    let record = "epoch 1  record,";
-    assert!(
-        shown.contains(record) && shown.contains("arrived    trades"),
-        "{shown}"
-    );
+    assert!(shown.contains("the fence of a start"), "{shown}");
+    assert!(shown.contains("arrived    trades"), "{shown}");
     let sound = place.run(&["log", "verify", "data/job"]).well();
     assert!(sound.contains("sound"), "{sound}");
     let json = place.run(&["log", "show", "data/job/log", "--json"]).well();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["records"].as_array().unwrap().len(), records.len());
-    let first = &json["records"][0];
-    assert_eq!(first["epoch"], 1);
+    assert_eq!(
+        (&json["records"][0]["is_fence"], &json["fences"]),
+        (&true.into(), &serde_json::json!([1]))
+    );
+    let first = &json["records"][1];
+    assert_eq!(first["epoch"], 2);
     let (arrived, read) = (
         &first["arrived"]["trades"][0],
         &first["positions"]["trades"],

@@ -12,9 +12,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use super::Bounded;
 use super::client::{self, Shared};
 use super::partition::Partition;
-use super::Bounded;
 use super::source::{Settings, split};
 use super::start::{self, Start};
 
@@ -164,14 +164,16 @@ impl<'a> Topic<'a> {
             Err(error) => return Err(error),
         };
         let known = |number: &i32| matches!(self.partitions.get(*number as usize), Some(Some(_)));
-        let added: Vec<i32> = numbers.into_iter().filter(|number| !known(number)).collect();
+        let added: Vec<i32> = numbers
+            .into_iter()
+            .filter(|number| !known(number))
+            .collect();
         if added.is_empty() {
             return Ok(true);
         }
         tracing::info!(topic = self.name, ?added, "the topic has more partitions");
         let position = self.position();
-        let starts =
-            start::resolve(&self.consumer, self.settings, self.name, &added, &position)?;
+        let starts = start::resolve(&self.consumer, self.settings, self.name, &added, &position)?;
         self.add(starts)
     }
 

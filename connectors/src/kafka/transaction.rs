@@ -28,8 +28,8 @@ use super::lent::Lent;
 use super::sink::{config, servers};
 use super::writer::{Producer, Rows};
 use super::{Guarantee, NAME, Options};
-use crate::options::{self, invalid};
 use crate::options::Properties;
+use crate::options::{self, invalid};
 use crate::{Carried, Owner};
 
 /// How long one call may take that is made again until it is answered; events are heard between.
@@ -135,7 +135,9 @@ fn group_of(input: &StreamSpec, written: &Options, own: &str) -> Result<Option<S
         return Ok(None);
     }
     let group = options.properties.get("group.id");
-    Ok(Some(group.map_or(own.to_owned(), |group| group.to_string())))
+    Ok(Some(
+        group.map_or(own.to_owned(), |group| group.to_string()),
+    ))
 }
 
 /// A table that is written.
@@ -200,7 +202,11 @@ impl CommitPoint for KafkaTransactions {
         for (group, position) in self.settings.groups.iter().zip(transaction.positions) {
             if let Some(group) = group {
                 let known: &mut Vec<_> = offsets.entry(group.clone()).or_default();
-                known.extend(position.iter().filter_map(|(split, next)| place(split, *next)));
+                known.extend(
+                    position
+                        .iter()
+                        .filter_map(|(split, next)| place(split, *next)),
+                );
             }
         }
         let work = Work {
@@ -267,7 +273,9 @@ impl Client {
             }
             let mut config = settings.config.clone();
             config.remove("transactional.id");
-            config.set("group.id", group).set("enable.auto.commit", "false");
+            config
+                .set("group.id", group)
+                .set("enable.auto.commit", "false");
             let consumer = config
                 .create_with_context(Shared(Arc::clone(&settings.context)))
                 .map_err(|error| failed("open a group for", group, error))?;
@@ -312,8 +320,8 @@ impl Client {
     fn refuse_members(&self) -> Result<()> {
         for (group, Member(consumer)) in &self.groups {
             let described = consumer.fetch_group_list(Some(group), REQUEST_TIMEOUT);
-            let described = described
-                .map_err(|error| failed("ask for the group of", self.topic(), error))?;
+            let described =
+                described.map_err(|error| failed("ask for the group of", self.topic(), error))?;
             let groups = described.groups().iter();
             let members: usize = groups.map(|group| group.members().len()).sum();
             if members > 0 {
@@ -417,7 +425,9 @@ impl Client {
             let metadata = consumer.group_metadata();
             let metadata = metadata.ok_or_else(|| Error::internal("a group has no name"))?;
             patient(producer, cancelled, || {
-                producer.client.send_offsets_to_transaction(&list, &metadata, CALL)
+                producer
+                    .client
+                    .send_offsets_to_transaction(&list, &metadata, CALL)
             })
             .map_err(|error| refused("commit offsets with", error))?;
         }
@@ -462,7 +472,10 @@ impl Client {
 
     /// The topic whose partition 0 has the epoch.
     fn topic(&self) -> &str {
-        self.settings.tables.first().map_or("", |table| &table.topic)
+        self.settings
+            .tables
+            .first()
+            .map_or("", |table| &table.topic)
     }
 }
 

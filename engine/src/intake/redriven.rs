@@ -8,8 +8,8 @@
 //! redrive of a row finds it there, also after a kill.
 
 use arrow::array::RecordBatch;
-use arrow::compute::{concat_batches, take_record_batch};
 use arrow::array::UInt32Array;
+use arrow::compute::{concat_batches, take_record_batch};
 
 use super::Records;
 use crate::error::{Error, Result};
@@ -65,11 +65,7 @@ pub(crate) struct Cut {
 impl Redrive {
     /// What is new of it, in the order of its first arrival, split by split. A row inside the graph
     /// has no split: it is taken for one of `any`, unless that is `None`.
-    pub(crate) fn cut(
-        self,
-        is_known: impl Fn(i64) -> bool,
-        any: Option<&Split>,
-    ) -> Result<Cut> {
+    pub(crate) fn cut(self, is_known: impl Fn(i64) -> bool, any: Option<&Split>) -> Result<Cut> {
         if self.rows.num_rows() != self.origins.len() {
             return Err(Error::internal("a redrive has not as many rows as origins"));
         }

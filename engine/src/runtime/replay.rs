@@ -64,7 +64,7 @@ impl Replay {
     pub fn start(self) -> Job {
         let status = SharedStatus::new(first_status(&self.graph));
         let (_, committed) = watch::channel(Committed::default());
-        Job::spawn(status.clone(), committed, |stop| self.run(status, stop))
+        Job::spawn(status.clone(), committed, |stop, _| self.run(status, stop))
     }
 
     #[expect(

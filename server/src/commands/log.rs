@@ -130,6 +130,9 @@ fn show_record(text: &mut String, record: &RecordView) {
     if let Some(first) = record.first_arrival {
         let _ = write!(head, ", from {}", Timestamp(first));
     }
+    if record.is_fence {
+        head.push_str(", the fence of a start");
+    }
     if record.finished {
         head.push_str(", the last: all inputs have ended");
     }
@@ -143,6 +146,7 @@ fn show_record(text: &mut String, record: &RecordView) {
             rejected => format!("{table} {rows} and {rejected} rejected"),
         });
     part(text, "arrived", &arrived.collect::<Vec<_>>().join(", "));
+    part(text, "redriven", &pairs(&record.redriven));
     part(text, "read to", &positions(&record.positions));
     part(text, "kept", &pairs(&record.kept));
     part(text, "to publish", &pairs(&record.outputs));

@@ -55,13 +55,18 @@ fn kills_at_random_times_lose_nothing_and_double_nothing() {
         let job = world.job("");
         // Several kills of one job, then its end.
         for kill in 0..left.min(4) {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let arguments = ["run", "job.sql", "--data", "data", "--digest"];
             let running = job.place.start(&arguments, &format!("said-{kill}"));
             thread::sleep(Duration::from_millis(40 + (random >> 33) % 900));
             running.kill();
             left -= 1;
         }
-        world.check(&job.finish(&world), &format!("CRASH_SEED={seed}, {left} left"));
+        world.check(
+            &job.finish(&world),
+            &format!("CRASH_SEED={seed}, {left} left"),
+        );
     }
 }

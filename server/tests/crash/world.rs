@@ -85,7 +85,10 @@ impl World {
             dead,
             ..
         } = &world.undisturbed;
-        assert!(signals.len() > MESSAGES / 2 && bars.len() > 50, "too little");
+        assert!(
+            signals.len() > MESSAGES / 2 && bars.len() > 50,
+            "too little"
+        );
         assert_eq!((dead.as_str(), late.as_str() > "0"), ("12", true));
         world
     }

@@ -164,9 +164,15 @@ fn a_commit_point_that_forgot_the_job_is_refused() {
         drop(job);
         tokio::time::sleep(Duration::from_millis(200)).await;
         transactions.expire();
-        let error = world.start_transactional(source, &transactions).wait().await;
+        let error = world
+            .start_transactional(source, &transactions)
+            .wait()
+            .await;
         let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert!(error.to_string().contains("offsets have expired"), "{error}");
+        assert!(
+            error.to_string().contains("offsets have expired"),
+            "{error}"
+        );
     });
 }
