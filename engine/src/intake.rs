@@ -17,6 +17,7 @@ pub mod journal;
 mod keys;
 pub mod recording;
 mod records;
+pub mod redriven;
 mod splits;
 mod table;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::source::{Position, Split};
 use crate::time::{Timestamp, Watermark};
 use keys::KeysState;
 pub use records::Records;
+pub use redriven::{Origin, Redrive, Redriven};
 use table::{Table, TableState};
 
 /// What the intake is told, in order.
@@ -48,6 +50,8 @@ pub enum Arrival {
     },
     /// Records of one split arrived.
     Records(Records),
+    /// Dead rows are given back.
+    Redriven(Redriven),
     /// A split is read up to an offset, without a record: it begins there, or ends (see
     /// [`END`](crate::source::END)).
     Reached {
@@ -89,6 +93,7 @@ impl Arrival {
     pub fn at(&self) -> i64 {
         match self {
             Self::Records(records) => records.first_at().unwrap_or(i64::MIN),
+            Self::Redriven(redriven) => redriven.records.first_at().unwrap_or(i64::MIN),
             Self::Splits { at, .. }
             | Self::Reached { at, .. }
             | Self::Advance { at, .. }
@@ -102,6 +107,7 @@ impl Arrival {
     pub fn last_at(&self) -> i64 {
         match self {
             Self::Records(records) => records.last_at().unwrap_or(i64::MIN),
+            Self::Redriven(redriven) => redriven.records.last_at().unwrap_or(i64::MIN),
             other => other.at(),
         }
     }
@@ -182,6 +188,12 @@ impl Intake {
             Arrival::Records(records) => {
                 from = Some((records.table, records.split.clone()));
                 self.take_records(records, &mut step)?;
+            }
+            Arrival::Redriven(Redriven { records, before }) => {
+                from = Some((records.table, records.split.clone()));
+                self.table(records.table)?.state.redriven.extend(before);
+                self.take_records(records, &mut step)?;
+                step.changed = true;
             }
             Arrival::Reached {
                 table,
@@ -274,6 +286,21 @@ impl Intake {
             .is_some_and(|table| table.state.splits.knows(splits))
     }
 
+    /// Cuts a redrive into arrivals that are new: what is known, and where rows go of which
+    /// nothing says where they came from, is the table's to say. In a keyed table that would be
+    /// a guess.
+    pub(crate) fn cut_redrive(&self, redrive: Redrive) -> Result<redriven::Cut> {
+        let table = self.tables.get(redrive.table);
+        let table = table.ok_or_else(|| Error::internal("a redrive into no table"))?;
+        if table.state.splits.ended {
+            return Err(Error::invalid(
+                "the table's input has ended: nothing enters it any more",
+            ));
+        }
+        let any = table.state.splits.name(0).filter(|_| table.keys.is_none());
+        redrive.cut(|at| table.state.redriven.contains(&at), any)
+    }
+
     /// Per table, the offset that follows what was taken of each split.
     #[must_use]
     pub fn positions(&self) -> Vec<Position> {
@@ -303,6 +330,15 @@ impl Intake {
             .iter()
             .map(|table| table.state.splits.ended)
             .collect()
+    }
+
+    /// The positions in a state of `snapshot`.
+    pub(crate) fn positions_in(bytes: &[u8]) -> Result<Vec<Position>> {
+        let damaged =
+            |e| Error::corrupt("the intake's state in the snapshot cannot be decoded").caused_by(e);
+        let (state, _): (State, _) = postcard::take_from_bytes(bytes).map_err(damaged)?;
+        let tables = state.tables.iter();
+        Ok(tables.map(|table| table.splits.position()).collect())
     }
 
     /// The whole state.

@@ -34,6 +34,12 @@ pub trait Kernel: Send {
     fn snapshot(&self) -> Result<Vec<RecordBatch>>;
     /// Takes up a state of `snapshot` in a fresh kernel.
     fn restore(&mut self, state: &[RecordBatch]) -> Result<()>;
+    /// These keys start afresh; whatever was kept of them is given back. Of the numbers from
+    /// `key_count` on none is in use any more.
+    fn forget(&mut self, keys: &[u32], key_count: usize);
+    /// The state of the key `from` is from now on that of `to`, whose own is forgotten. What is
+    /// left at `from` is of no use; both have been met.
+    fn rename(&mut self, from: u32, to: u32);
 }
 
 /// A window function as data; its display is how EXPLAIN prints it, without its arguments.

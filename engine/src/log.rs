@@ -13,11 +13,12 @@
 //!
 //! Every object begins with a magic number and a version and ends with a
 //! checksum; one that does not check is refused and never overwritten, and so is one of a version
-//! that this build does not write: a log is read by the build that wrote it. Records have version 3;
-//! in version 2 none said that a start began with it, in version 1 the rows that are kept had all
-//! columns of a recording.
+//! that this build does not write: a log is read by the build that wrote it. Records have version 4;
+//! in version 3 nothing could be redriven, in version 2 none said that a start began with it, in
+//! version 1 the rows that are kept had all columns of a recording.
 
 mod container;
+pub mod inspect;
 pub mod record;
 #[cfg(test)]
 mod tests;

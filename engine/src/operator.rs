@@ -8,6 +8,7 @@ mod merge;
 pub mod order;
 pub mod over;
 pub mod project;
+pub mod ttl;
 pub mod tumble;
 pub mod union;
 mod window;

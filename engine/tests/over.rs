@@ -1,6 +1,8 @@
 //! `key` and `over` as operators: the same rows come out however they were cut and wherever the
 //! job was stopped and restored.
 
+mod ttl;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,6 +14,7 @@ use engine::expression::{Column, Expression};
 use engine::frame::{self, Frame, Literal, Units};
 use engine::operator::key::Key;
 use engine::operator::over::{Function, Over, Release};
+use engine::operator::ttl::Ttl;
 use engine::{Error, Operator, OperatorSpec, Output, Result, Timestamp, Watermark, indicator};
 use proptest::prelude::*;
 
@@ -116,8 +119,14 @@ struct Chain {
 
 impl Chain {
     fn new(release: Release, functions: Vec<Function>) -> Self {
+        Self::forgetting(release, functions, None)
+    }
+
+    fn forgetting(release: Release, functions: Vec<Function>, ttl: Option<Ttl>) -> Self {
         let key = Key::new(schema(), vec![0], "_key").expect("key");
+        let key = key.forgetting(1, ttl);
         let over = Over::new(key.schema(), 4, 1, release, functions).expect("over");
+        let over = over.forgetting(ttl);
         let operators = [key.build().expect("key"), over.build().expect("over")];
         let specs: [Arc<dyn OperatorSpec>; 2] = [Arc::new(key), Arc::new(over)];
         Self {
@@ -151,9 +160,11 @@ impl Chain {
             time,
             ..Watermark::MAX
         };
-        self.operators[1]
-            .on_watermark(watermark, &mut out)
-            .expect("watermark");
+        for operator in &mut self.operators {
+            operator
+                .on_watermark(watermark, &mut out)
+                .expect("watermark");
+        }
         self.take(&mut out);
     }
 
@@ -192,6 +203,11 @@ fn cuts() -> impl Strategy<Value = Vec<(usize, bool)>> {
 
 fn run(release: Release, units: Units, rows: &[Row], cuts: &[(usize, bool)]) -> RecordBatch {
     let mut chain = Chain::new(release, functions(units));
+    drive(&mut chain, rows, cuts);
+    chain.rows()
+}
+
+fn drive(chain: &mut Chain, rows: &[Row], cuts: &[(usize, bool)]) {
     let (mut rest, mut cuts) = (rows, cuts.iter().cycle());
     while let Some((length, restart)) = cuts.next().filter(|_| !rest.is_empty()) {
         let (now, later) = rest.split_at((*length).min(rest.len()));
@@ -204,7 +220,6 @@ fn run(release: Release, units: Units, rows: &[Row], cuts: &[(usize, bool)]) -> 
         rest = later;
     }
     chain.advance(Timestamp::MAX);
-    chain.rows()
 }
 
 proptest! {

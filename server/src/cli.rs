@@ -49,6 +49,11 @@ pub(crate) enum Command {
     #[command(after_help = format!("Examples:\n  millstream keys create --name desk --scope read\n  \
         millstream keys list\n\nA running server sees what is changed within seconds.\n{CODES}"))]
     Keys(Keys),
+    /// Look into the log of a job, running or not: what it holds, whether it is sound
+    #[command(after_help = format!("Examples:\n  millstream log show data/vwap\n  \
+        millstream log verify data/vwap --json\n\n`verify` ends with 1 where something is damaged or \
+        missing.\n{CODES}"))]
+    Log(Log),
     /// Run a simulated market live, then replay its recording and compare
     Demo(Demo),
 }
@@ -215,6 +220,34 @@ pub(crate) enum KeysCommand {
         /// Its id
         id: String,
     },
+}
+
+/// `millstream log`.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: LogCommand,
+}
+
+/// What to do with a log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Show its records and snapshots
+    Show(LogOf),
+    /// Read all of it, check it, and tell what is damaged or missing and what to do
+    Verify(LogOf),
+}
+
+/// A log to look into.
+#[derive(Debug, Args)]
+pub(crate) struct LogOf {
+    /// The job's data folder
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Everything that was found, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `millstream indicators`.

@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod indicators;
 mod keys;
+mod log;
 mod query;
 mod replay;
 mod run;
@@ -28,6 +29,7 @@ pub(crate) async fn run(command: Command, started: Instant) -> Result<(), Failur
         Command::Serve(flags) => Box::pin(serve::serve(&flags)).await,
         Command::Config(flags) => config::config(&flags),
         Command::Keys(arguments) => keys::keys(&arguments).await,
+        Command::Log(arguments) => log::log(&arguments).await,
         Command::Demo(arguments) => Box::pin(demo::demo(&arguments, started)).await,
     }
 }

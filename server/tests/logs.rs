@@ -79,6 +79,100 @@ fn a_damaged_log_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_log_is_shown_and_checked() {
+    let place = place();
+    let mut running = place.start(&["run", "job.sql", "--option", "trades.rate=5000"], "said");
+    running.wait_until("three epochs are committed", |_| {
+        place.files("data/job/log", ".record").len() >= 3
+    });
+    running.kill();
+    let records = place.files("data/job/log", ".record");
+    let shown = place.run(&["log", "show", "data/job"]).well();
+    assert!(shown.contains("reads    trades"), "{shown}");
+    assert!(shown.contains("the fence of a start"), "{shown}");
+    assert!(shown.contains("arrived    trades"), "{shown}");
+    let sound = place.run(&["log", "verify", "data/job"]).well();
+    assert!(sound.contains("sound"), "{sound}");
+    let json = place.run(&["log", "show", "data/job/log", "--json"]).well();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["records"].as_array().unwrap().len(), records.len());
+    assert_eq!(
+        (&json["records"][0]["is_fence"], &json["fences"]),
+        (&true.into(), &serde_json::json!([1]))
+    );
+    let first = &json["records"][1];
+    assert_eq!(first["epoch"], 2);
+    let (arrived, read) = (
+        &first["arrived"]["trades"][0],
+        &first["positions"]["trades"],
+    );
+    assert!(arrived.as_u64() > Some(0) && read.is_object(), "{first}");
+    assert_eq!(json["faults"], serde_json::json!([]));
+    // What is damaged and what is missing, and that a start says the same.
+    let whole = fs::read(&records[1]).unwrap();
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    fs::write(&records[1], &bytes).unwrap();
+    let damaged = place.run(&["log", "verify", "data/job"]);
+    assert_eq!(damaged.code, Some(1), "{}", damaged.out);
+    let named = damaged.out.contains("epoch-00000000000000000002.record: ");
+    assert!(named && damaged.out.contains("--fresh"), "{}", damaged.out);
+    fs::remove_file(&records[1]).unwrap();
+    let missing = place.run(&["log", "verify", "data/job", "--json"]);
+    assert_eq!(missing.code, Some(1), "{}", missing.out);
+    let json: serde_json::Value = serde_json::from_str(&missing.out).unwrap();
+    assert_eq!(json["faults"][0]["object"], "the record of epoch 2");
+    assert_eq!(json["faults"][0]["stops_recovery"], true);
+    fs::write(&records[1], &whole).unwrap();
+    place.run(&["log", "verify", "data/job"]).well();
+    let nothing = place.run(&["log", "verify", "."]).failed(2);
+    assert!(nothing.contains("holds no log"), "{nothing}");
+}
+
+#[test]
+fn a_damaged_snapshot_can_be_left_out_where_the_records_are_there() {
+    let place = place();
+    let rows = [
+        "run",
+        "job.sql",
+        "--duration",
+        "1s",
+        "--option",
+        "trades.rate=2000",
+    ];
+    place.run(&rows).well();
+    let snapshots = place.files("data/job/log", ".snapshot");
+    let [snapshot] = snapshots.as_slice() else {
+        panic!("one snapshot: {snapshots:?}")
+    };
+    let shown = place.run(&["log", "show", "data/job"]).well();
+    assert!(
+        shown.contains("snapshot, ") && shown.contains("published when"),
+        "{shown}"
+    );
+    place.run(&["log", "verify", "data/job"]).well();
+    let mut bytes = fs::read(snapshot).unwrap();
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    fs::write(snapshot, &bytes).unwrap();
+    let damaged = place.run(&["log", "verify", "data/job"]);
+    assert_eq!(damaged.code, Some(1));
+    assert!(
+        damaged.out.contains("a start would refuse"),
+        "{}",
+        damaged.out
+    );
+    let complete = damaged
+        .out
+        .contains("remove it: the records are complete from epoch 1");
+    let first = place.files("data/job/log", "00001.record");
+    assert_eq!(complete, !first.is_empty(), "{}", damaged.out);
+    let said = place.run(&rows).failed(1);
+    assert!(said.contains("damaged"), "{said}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_refused() {
     let place = place();
     place.write("file", "not a folder");

@@ -37,6 +37,8 @@ pub struct Catalog {
     pub broken: BTreeSet<String>,
     /// Whether a statement could not be read, which may have declared any name.
     pub incomplete: bool,
+    /// `state.ttl` of the job.
+    pub state_ttl: Option<Duration>,
 }
 
 /// A table as declared, its options read.

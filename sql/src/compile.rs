@@ -27,6 +27,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::graph::Port;
 use engine::operator::project::Project;
+use engine::operator::ttl::Ttl;
 use engine::stream::{ARRIVED_AT, LATE, SPLIT};
 use engine::{Expression, Graph, OperatorSpec};
 
@@ -94,6 +95,8 @@ struct Relation {
 struct Keyed {
     columns: Vec<usize>,
     id: usize,
+    /// By which column keys are forgotten there, and when.
+    ttl: Option<(usize, Ttl)>,
 }
 
 /// Positions of a window's bounds.
@@ -240,9 +243,14 @@ impl Compiler<'_> {
                 .iter()
                 .map(moved)
                 .collect::<Option<Vec<_>>>()?;
+            let ttl = match keyed.ttl {
+                Some((time, ttl)) => Some((moved(&time)?, ttl)),
+                None => None,
+            };
             Some(Keyed {
                 columns,
                 id: moved(&keyed.id)?,
+                ttl,
             })
         });
         let keys = keys.collect();

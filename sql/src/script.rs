@@ -35,19 +35,23 @@ pub struct Settings {
     /// `snapshot.rows`: after how many rows the state is stored, so that a recovery runs no more
     /// of them again.
     pub snapshot_rows: Option<u64>,
+    /// `state.ttl`: a key whose next row comes more than this after its last starts afresh.
+    pub state_ttl: Option<Duration>,
 }
 
 /// The shortest interval between commits: a Kafka transaction takes about half of it.
 const SHORTEST_COMMIT: Duration = Duration::from_millis(10);
 
 /// The keys of `SET`, Flink's among them.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "commit.interval",
     "checkpoint.interval",
     "execution.checkpointing.interval",
     "job.name",
     "pipeline.name",
     "snapshot.rows",
+    "state.ttl",
+    "table.exec.state.ttl",
 ];
 
 impl Script {
@@ -104,6 +108,7 @@ impl Script {
             };
             errors.extend(done.err().into_iter().flatten());
         }
+        script.catalog.state_ttl = script.settings.state_ttl;
         if !script.catalog.incomplete {
             errors.extend(script.catalog.check_overrides().err().unwrap_or_default());
         }
@@ -248,6 +253,14 @@ impl Settings {
                 };
                 self.snapshot_rows = Some(rows.ok_or_else(wrong)?);
             }
+            "state.ttl" | "table.exec.state.ttl" => {
+                let wrong = || {
+                    let message = format!("'{}' is no time to live", value.text);
+                    Error::invalid(message, value.span).hint("write '1 h'; '0 s' keeps all keys")
+                };
+                let ttl = parse_duration(&value.text).ok_or_else(wrong)?;
+                self.state_ttl = Some(ttl).filter(|ttl| !ttl.is_zero());
+            }
             "job.name" | "pipeline.name" => self.name = Some(value.text.clone()),
             other => return Err(Error::unknown("setting", other, key.span, KEYS)),
         }
@@ -271,6 +284,7 @@ mod tests {
     fn a_whole_script() {
         let text = format!(
             "{TABLES} SET 'execution.checkpointing.interval' = '5 s'; SET pipeline.name = 'bars';
+             SET 'state.ttl' = '1 h';
              CREATE VIEW v AS WITH w AS (SELECT a FROM t) SELECT a FROM w;
              CREATE VIEW u AS SELECT a FROM TUMBLE(TABLE v, DESCRIPTOR(ts), INTERVAL '1' MINUTE);
              INSERT INTO s SELECT a FROM u; EXPLAIN INSERT INTO s SELECT a FROM t;"
@@ -286,13 +300,14 @@ mod tests {
             Some(Duration::from_secs(5))
         );
         assert_eq!(script.settings.name.as_deref(), Some("bars"));
+        assert_eq!(script.catalog.state_ttl, Some(Duration::from_hours(1)));
     }
 
     #[test]
     fn wrong_settings_and_queries() {
         let found = errors(
             "SET 'comit.interval' = '5 s'; SET commit.interval = 'often'; SELECT 1;\n\
-             SET commit.interval = '5 ms'; SET snapshot.rows = 'few';",
+             SET commit.interval = '5 ms'; SET snapshot.rows = 'few'; SET state.ttl = 'soon';",
         );
         let start = "line 1, column 5: no setting is called 'comit.interval'; did you mean";
         assert!(found[0].starts_with(start), "{found:?}");
@@ -301,6 +316,7 @@ mod tests {
         assert!(found[3].starts_with("line 2, column 23"), "{found:?}");
         let rows = "'few' is not a number of rows";
         assert!(found[4].contains(rows), "{found:?}");
+        assert!(found[5].contains("'soon' is no time to live"), "{found:?}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::words::{Reading, Values, Words, array};
 use crate::error::{Error, Result};
 use crate::indicator::sliding::{Block, Spread};
 use crate::kernel::{Kernel, Rows, Valid};
+use crate::operator::ttl::truncate;
 use crate::operator::{decode_states, encode_states};
 
 /// What moves in the window of one key.
@@ -260,5 +261,38 @@ impl<H: Head> Kernel for Sliding<H> {
             self.counts = Some(counts);
         }
         Ok(())
+    }
+
+    fn forget(&mut self, keys: &[u32], key_count: usize) {
+        let window = self.window;
+        for key in keys.iter().map(|key| *key as usize) {
+            if key < self.heads.len() {
+                self.heads[key] = H::FRESH;
+                self.slots[key * window..][..window].fill(H::EMPTY);
+            }
+            if let Some(counts) = &mut self.counts
+                && key < counts.heads.len()
+            {
+                counts.heads[key] = Block::new(0);
+                counts.slots[key * window..][..window].fill(0);
+            }
+        }
+        truncate(&mut self.heads, key_count);
+        truncate(&mut self.slots, key_count * window);
+        if let Some(counts) = &mut self.counts {
+            truncate(&mut counts.heads, key_count);
+            truncate(&mut counts.slots, key_count * window);
+        }
+    }
+
+    fn rename(&mut self, from: u32, to: u32) {
+        let (from, to, window) = (from as usize, to as usize, self.window);
+        let slots = from * window..(from + 1) * window;
+        self.heads[to] = self.heads[from];
+        self.slots.copy_within(slots.clone(), to * window);
+        if let Some(counts) = &mut self.counts {
+            counts.heads[to] = counts.heads[from];
+            counts.slots.copy_within(slots, to * window);
+        }
     }
 }

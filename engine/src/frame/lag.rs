@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 use super::words::{Reading, Values, Words, array};
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Rows, Valid};
+use crate::operator::ttl::truncate;
 use crate::operator::{decode_states, encode_states};
 
 /// The value so many rows before.
@@ -123,6 +124,29 @@ impl Kernel for Lag {
             Err(damaged())
         }
     }
+
+    fn forget(&mut self, keys: &[u32], key_count: usize) {
+        // What is in a ring before its first row is never read.
+        for key in keys {
+            if let Some(seen) = self.seen.get_mut(*key as usize) {
+                *seen = 0;
+            }
+        }
+        truncate(&mut self.seen, key_count);
+        truncate(&mut self.words, key_count * self.ring);
+        truncate(&mut self.nulls, key_count * self.ring);
+    }
+
+    fn rename(&mut self, from: u32, to: u32) {
+        let (from, to, ring) = (from as usize, to as usize, self.ring);
+        self.seen[to] = self.seen[from];
+        self.words
+            .copy_within(from * ring..(from + 1) * ring, to * ring);
+        if !self.nulls.is_empty() {
+            self.nulls
+                .copy_within(from * ring..(from + 1) * ring, to * ring);
+        }
+    }
 }
 
 /// The number of the row within its key, from one.
@@ -158,5 +182,18 @@ impl Kernel for RowNumber {
         };
         self.seen = decode_states(seen)?;
         Ok(())
+    }
+
+    fn forget(&mut self, keys: &[u32], key_count: usize) {
+        for key in keys {
+            if let Some(seen) = self.seen.get_mut(*key as usize) {
+                *seen = 0;
+            }
+        }
+        truncate(&mut self.seen, key_count);
+    }
+
+    fn rename(&mut self, from: u32, to: u32) {
+        self.seen[to as usize] = self.seen[from as usize];
     }
 }

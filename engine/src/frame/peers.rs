@@ -15,6 +15,7 @@ use super::words::{Reading, Values};
 use super::{Frame, Units};
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Rows};
+use crate::operator::ttl::truncate;
 use crate::operator::{decode_states, encode_states};
 
 /// Which marks belong to the window of a mark.
@@ -186,5 +187,19 @@ impl<W: Window + 'static> Kernel for Grouped<W> {
         };
         self.keys = decode_states(keys)?;
         Ok(())
+    }
+
+    fn forget(&mut self, keys: &[u32], key_count: usize) {
+        for key in keys {
+            if let Some(state) = self.keys.get_mut(*key as usize) {
+                state.window = self.fresh.clone();
+                state.rows = 0;
+            }
+        }
+        truncate(&mut self.keys, key_count);
+    }
+
+    fn rename(&mut self, from: u32, to: u32) {
+        self.keys.swap(from as usize, to as usize);
     }
 }

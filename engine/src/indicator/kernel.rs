@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 use super::Indicator;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Rows, Valid, as_double};
+use crate::operator::ttl::truncate;
 use crate::operator::{decode_states, encode_states};
 
 /// The type of a value with these outputs: DOUBLE for one, a STRUCT of DOUBLE for several.
@@ -115,6 +116,19 @@ impl<const I: usize, const O: usize, K: Indicator<I, O>> Kernel for Keyed<K, I, 
         };
         self.states = decode_states(states)?;
         Ok(())
+    }
+
+    fn forget(&mut self, keys: &[u32], key_count: usize) {
+        for key in keys {
+            if let Some(state) = self.states.get_mut(*key as usize) {
+                *state = self.fresh.clone();
+            }
+        }
+        truncate(&mut self.states, key_count);
+    }
+
+    fn rename(&mut self, from: u32, to: u32) {
+        self.states.swap(from as usize, to as usize);
     }
 }
 

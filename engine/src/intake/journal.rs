@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arrival, Records};
+use super::{Arrival, Records, Redriven};
 use crate::error::{Error, Result};
 use crate::source::{Polled, Split};
 
@@ -65,9 +65,47 @@ pub enum Entry {
         /// When.
         at: i64,
     },
+    /// [`Arrival::Redriven`]: the log holds the rows.
+    Redriven {
+        /// Position of the table.
+        table: usize,
+        /// Where the rows came from.
+        split: Split,
+        /// When each of them arrived before.
+        before: Vec<i64>,
+        /// When the first arrived; the others a nanosecond each later.
+        first: i64,
+    },
 }
 
 impl Entry {
+    /// When it begins.
+    #[must_use]
+    pub fn at(&self) -> i64 {
+        match self {
+            Self::Records { first, .. } | Self::Redriven { first, .. } => *first,
+            Self::Splits { at, .. }
+            | Self::Reached { at, .. }
+            | Self::Advance { at, .. }
+            | Self::Tick { at }
+            | Self::End { at, .. } => *at,
+        }
+    }
+
+    /// What it is, in one word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Splits { .. } => "splits",
+            Self::Records { .. } => "records",
+            Self::Redriven { .. } => "redriven",
+            Self::Reached { .. } => "reached",
+            Self::Advance { .. } => "advance",
+            Self::Tick { .. } => "tick",
+            Self::End { .. } => "end",
+        }
+    }
+
     /// What to keep of an arrival.
     #[must_use]
     pub fn of(arrival: &Arrival) -> Self {
@@ -83,6 +121,12 @@ impl Entry {
                 rows: records.rows.num_rows() as u32,
                 rejected: records.rejected.len() as u32,
                 next_offset: records.next_offset,
+                first: records.first_at().unwrap_or_default(),
+            },
+            Arrival::Redriven(Redriven { records, before }) => Self::Redriven {
+                table: records.table,
+                split: records.split.clone(),
+                before: before.clone(),
                 first: records.first_at().unwrap_or_default(),
             },
             Arrival::Reached {

@@ -22,7 +22,7 @@ use arrow::datatypes::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Arrival, Records};
+use super::{Arrival, Records, Redriven};
 use crate::error::{Error, Result};
 use crate::source::{Rejected, Split};
 use crate::stream::ARRIVED_AT;
@@ -76,7 +76,11 @@ pub fn encode(schema: &SchemaRef, arrival: &Arrival, table: usize) -> Result<Vec
         time: None,
     };
     Ok(match arrival {
-        Arrival::Records(records) if records.table == table => encode_records(schema, records)?,
+        Arrival::Records(records) | Arrival::Redriven(Redriven { records, .. })
+            if records.table == table =>
+        {
+            encode_records(schema, records)?
+        }
         Arrival::Splits {
             table: of,
             splits,

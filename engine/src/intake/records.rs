@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow::buffer::ScalarBuffer;
 
+use super::redriven::NOWHERE;
 use crate::source::{Polled, Rejected, Split};
 
 /// Records of one split with their arrival times.
@@ -77,7 +78,10 @@ impl Records {
             offsets: self.offsets.slice(0, row),
             record_times: self.record_times.map(|times| times.slice(0, row)),
             arrived_at: self.arrived_at.slice(0, row),
-            next_offset: next_offset.unwrap_or(self.next_offset),
+            next_offset: match self.next_offset {
+                NOWHERE => NOWHERE,
+                whole => next_offset.unwrap_or(whole),
+            },
             ..self
         };
         (earlier, later)

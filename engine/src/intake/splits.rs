@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::redriven::NOWHERE;
 use crate::graph::Timing;
 use crate::source::{END, Position, Split};
 use crate::time::{Timestamp, Watermark};
@@ -93,6 +94,9 @@ impl Splits {
 
     /// Notes how far a split was read.
     pub(super) fn read(&mut self, number: u32, next_offset: i64) {
+        if next_offset == NOWHERE {
+            return;
+        }
         let read = &mut self.states[number as usize].next_offset;
         *read = Some(read.map_or(next_offset, |read| read.max(next_offset)));
         // What is read to its end is as good as idle, and never wakes.

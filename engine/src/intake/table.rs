@@ -1,5 +1,6 @@
 //! One table of the intake: source columns to table columns, and the fate of each record.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -45,6 +46,8 @@ pub(super) struct Table {
 pub(super) struct TableState {
     pub(super) splits: Splits,
     pub(super) counts: Counts,
+    /// When dead rows that were given back arrived first.
+    pub(super) redriven: BTreeSet<i64>,
 }
 
 /// Where the records of one call went.

@@ -19,7 +19,7 @@ use crate::sink::Epoch;
 const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
 const PUBLISHED: [u8; 8] = *b"MSPUBLSH";
-const RECORD_VERSION: u32 = 3;
+const RECORD_VERSION: u32 = 4;
 const SNAPSHOT_VERSION: u32 = 5;
 const PUBLISHED_VERSION: u32 = 1;
 

@@ -122,7 +122,7 @@ fn a_record_of_another_format_is_refused() {
     let head = (Epoch(1), 0_u8);
     let writer = Writer::new(*b"MSRECORD", 1, &head, Chunks::default()).unwrap();
     let error = Record::decode(&writer.finish().concat()).unwrap_err();
-    let text = "it has format 1, this build reads format 3";
+    let text = "it has format 1, this build reads format 4";
     assert_eq!(error.to_string(), text);
 }
 

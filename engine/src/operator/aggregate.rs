@@ -38,6 +38,9 @@ pub struct Aggregate {
     pub domain: TimeDomain,
     /// The aggregates with the names of their columns.
     pub aggregates: Vec<(String, Arc<dyn expression::Aggregate>)>,
+    /// Whether keys that are in no open window are forgotten: `key` may give their numbers to
+    /// others. No row depends on it.
+    pub forgetting: bool,
 }
 
 impl fmt::Display for Aggregate {
@@ -81,7 +84,7 @@ impl OperatorSpec for Aggregate {
         let keys = self.input.project(&self.key_columns)?;
         Ok(Box::new(State {
             schema: self.schema(),
-            keys: KeyValues::new(Arc::new(keys)),
+            keys: KeyValues::new(Arc::new(keys), self.forgetting),
             open: BTreeMap::new(),
             spec: self.clone(),
         }))
@@ -109,7 +112,7 @@ impl State {
                 place.insert(Window::new(&self.spec.aggregates)?)
             }
         };
-        window.add(keys.values(), rows)
+        window.add(keys.values(), rows, &mut self.keys)
     }
 }
 
@@ -143,18 +146,19 @@ impl Operator for State {
             if !self.spec.domain.passed(watermark, end - 1) {
                 break;
             }
-            let window = entry.remove();
+            let mut window = entry.remove();
             let rows = window.close(&self.schema, &self.keys, start, end)?;
             for from in (0..rows.num_rows()).step_by(8_192) {
                 out.emit(rows.slice(from, 8_192.min(rows.num_rows() - from)));
             }
+            self.keys.leave(window.keys())?;
         }
         Ok(())
     }
 
     fn forming(&mut self, out: &mut Output) -> Result<()> {
         for ((end, start), window) in &mut self.open {
-            let copy = window.copy(&self.spec.aggregates)?;
+            let mut copy = window.copy(&self.spec.aggregates)?;
             out.emit(copy.close(&self.schema, &self.keys, *start, *end)?);
         }
         Ok(())
@@ -175,7 +179,7 @@ impl Operator for State {
         self.keys.restore(&tables.next().ok_or_else(missing)?)?;
         for table in tables {
             let mut window = Window::new(&self.spec.aggregates)?;
-            let (start, end) = window.restore(&table)?;
+            let (start, end) = window.restore(&table, &mut self.keys)?;
             self.open.insert((end, start), window);
         }
         Ok(())

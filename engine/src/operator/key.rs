@@ -1,8 +1,10 @@
 //! `key`: a dense number for every distinct key, in order of first appearance, as a column.
 //!
 //! A chain of operators keyed alike hashes once: what follows indexes its states by the number.
-//! NULL is a key like any other.
+//! NULL is a key like any other. Where keys are forgotten, their numbers go to others: see
+//! [`Key::forgetting`].
 
+mod lives;
 mod table;
 
 use std::fmt;
@@ -11,9 +13,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use self::lives::Lives;
 pub(crate) use self::table::Table;
 use crate::error::{Error, Result};
-use crate::operator::{Map, Operator, OperatorSpec, Output, Snapshot};
+use crate::operator::ttl::Ttl;
+use crate::operator::{Operator, OperatorSpec, Output, Snapshot};
 use crate::time::Watermark;
 
 /// Appends the key's number as a `UInt32` column.
@@ -22,6 +26,8 @@ pub struct Key {
     input: SchemaRef,
     columns: Vec<usize>,
     schema: SchemaRef,
+    /// Where keys are forgotten: the column that says when, and how.
+    ttl: Option<(usize, Ttl)>,
 }
 
 impl Key {
@@ -43,7 +49,17 @@ impl Key {
             input,
             columns,
             schema,
+            ttl: None,
         })
+    }
+
+    /// Gives numbers of keys that no row to come finds any more to new keys. What follows must
+    /// tell by the times in the column `time` itself, with no longer `ttl`, that a number has a
+    /// new key, or must have done with the rows of the old one.
+    #[must_use]
+    pub fn forgetting(mut self, time: usize, ttl: Option<Ttl>) -> Self {
+        self.ttl = ttl.map(|ttl| (time, ttl));
+        self
     }
 }
 
@@ -55,7 +71,11 @@ impl fmt::Display for Key {
             .map(|column| self.input.field(*column).name().as_str());
         let names = names.collect::<Vec<_>>().join(", ");
         let number = self.schema.fields().last().map_or("", |field| field.name());
-        write!(f, "Key: ({names}) AS {number}")
+        write!(f, "Key: ({names}) AS {number}")?;
+        match self.ttl {
+            Some((time, ttl)) => write!(f, ", {ttl} after {}", self.input.field(time).name()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -69,10 +89,14 @@ impl OperatorSpec for Key {
             .columns
             .iter()
             .map(|column| self.input.field(*column).data_type());
-        let table = Table::new(&types.cloned().collect::<Vec<_>>())?;
+        let types: Vec<DataType> = types.cloned().collect();
+        let table = Table::new(&types)?;
+        // Where there is one key it is never forgotten here.
+        let ttl = self.ttl.filter(|_| !self.columns.is_empty());
         Ok(Box::new(State {
             spec: self.clone(),
             table,
+            lives: ttl.map(|(time, ttl)| Lives::new(types, time, ttl)),
         }))
     }
 }
@@ -80,12 +104,13 @@ impl OperatorSpec for Key {
 struct State {
     spec: Key,
     table: Table,
+    lives: Option<Lives>,
 }
 
-impl Map for State {
-    fn map(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()> {
+impl Operator for State {
+    fn on_batch(&mut self, _: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
         let rows = batch.num_rows();
-        let numbers = match self.spec.columns.as_slice() {
+        let mut numbers = match self.spec.columns.as_slice() {
             [column] => {
                 let keys = std::slice::from_ref(batch.column(*column));
                 self.table.number(keys, rows)?
@@ -96,6 +121,9 @@ impl Map for State {
                 self.table.number(&keys, rows)?
             }
         };
+        if let Some(lives) = &mut self.lives {
+            lives.meet(&mut numbers, &batch)?;
+        }
         let (_, mut columns, _) = batch.into_parts();
         columns.push(Arc::new(UInt32Array::from(numbers)));
         out.emit(RecordBatch::try_new(
@@ -104,15 +132,12 @@ impl Map for State {
         )?);
         Ok(())
     }
-}
 
-impl Operator for State {
-    fn on_batch(&mut self, _: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
-        self.map(batch, out)
-    }
-
-    fn on_watermark(&mut self, _: Watermark, _: &mut Output) -> Result<()> {
-        Ok(())
+    fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
+        match &mut self.lives {
+            Some(lives) => lives.sweep(watermark, &mut self.table),
+            None => Ok(()),
+        }
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
@@ -126,12 +151,19 @@ impl Operator for State {
         if !keys.is_empty() {
             tables.push(RecordBatch::try_new(schema, keys)?);
         }
+        if let Some(lives) = &self.lives {
+            tables.push(lives.snapshot()?);
+        }
         Ok(Snapshot { version: 1, tables })
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
         snapshot.expect_version(1)?;
-        for keys in snapshot.tables {
+        let mut tables = snapshot.tables;
+        if let Some(lives) = &mut self.lives {
+            lives.restore(tables.pop())?;
+        }
+        for keys in tables {
             let numbers = self.table.number(keys.columns(), keys.num_rows())?;
             if numbers
                 .iter()

@@ -16,6 +16,7 @@ use self::held::Held;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expression::Expression;
 use crate::kernel::{Kernel, KernelSpec, Rows};
+use crate::operator::ttl::{Ages, Ttl};
 use crate::operator::{Operator, OperatorSpec, Output, Snapshot};
 use crate::time::{TIMESTAMP, Watermark};
 
@@ -61,6 +62,7 @@ pub struct Over {
     time: usize,
     release: Release,
     functions: Vec<Function>,
+    ttl: Option<Ttl>,
     schema: SchemaRef,
 }
 
@@ -100,8 +102,16 @@ impl Over {
             time,
             release,
             functions,
+            ttl: None,
             schema,
         })
+    }
+
+    /// Forgets keys; `key` is by a step that may give their numbers to others.
+    #[must_use]
+    pub fn forgetting(mut self, ttl: Option<Ttl>) -> Self {
+        self.ttl = ttl;
+        self
     }
 }
 
@@ -118,6 +128,9 @@ impl fmt::Display for Over {
             name(self.key),
             name(self.time)
         )?;
+        if let Some(ttl) = self.ttl {
+            write!(f, ", {ttl}")?;
+        }
         self.functions
             .iter()
             .try_for_each(|function| write!(f, ", {function}"))
@@ -156,6 +169,7 @@ impl OperatorSpec for Over {
             running,
             key_count: 0,
             held,
+            ages: self.ttl.map(Ages::new),
         }))
     }
 }
@@ -172,6 +186,7 @@ struct State {
     running: Vec<Running>,
     key_count: usize,
     held: Held,
+    ages: Option<Ages>,
 }
 
 impl State {
@@ -227,9 +242,11 @@ impl State {
         let times = times.values().clone();
         let highest = keys.iter().max().map_or(0, |key| *key as usize + 1);
         self.key_count = self.key_count.max(highest);
+        let ages = self.ages.as_mut();
+        let afresh = ages.and_then(|ages| ages.meet(&keys, &times, self.key_count));
         let rows = Rows {
-            keys: &keys,
-            key_count: self.key_count,
+            keys: afresh.as_ref().map_or(&keys, |afresh| &afresh.keys),
+            key_count: afresh.as_ref().map_or(self.key_count, |a| a.count),
             times: &times,
         };
         let (_, mut columns, _) = batch.into_parts();
@@ -246,6 +263,12 @@ impl State {
                 }
             };
             columns.push(running.kernel.evaluate(rows, arguments)?);
+            if let Some(afresh) = &afresh {
+                for (key, stand_in) in &afresh.of {
+                    running.kernel.rename(*stand_in, *key);
+                }
+                running.kernel.forget(&[], self.key_count);
+            }
         }
         out.emit(RecordBatch::try_new(
             Arc::clone(&self.spec.schema),
@@ -284,15 +307,26 @@ impl Operator for State {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
-        match self.held.release(|time| watermark.passed(time))? {
-            Some(batch) => self.evaluate(batch, out),
-            None => Ok(()),
+        if let Some(batch) = self.held.release(|time| watermark.passed(time))? {
+            self.evaluate(batch, out)?;
         }
+        if let Some(ages) = &mut self.ages {
+            let gone = ages.sweep(watermark);
+            if !gone.is_empty() {
+                self.key_count = ages.count();
+                let running = self.running.iter_mut();
+                running.for_each(|running| running.kernel.forget(&gone, self.key_count));
+            }
+        }
+        Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         let held = self.held.rows()?;
         let mut tables = vec![RecordBatch::new_empty(Arc::new(Schema::empty())), held];
+        if let Some(ages) = &self.ages {
+            tables.push(ages.snapshot()?);
+        }
         let mut counts = vec![self.key_count as u32];
         for running in &self.running {
             let states = running.kernel.snapshot()?;
@@ -321,6 +355,11 @@ impl Operator for State {
             self.held.push(held.clone())?;
         }
         let mut tables = tables;
+        if let Some(ages) = &mut self.ages {
+            let (last, states) = tables.split_first().ok_or_else(damaged)?;
+            ages.restore(last)?;
+            tables = states;
+        }
         for (running, count) in self.running.iter_mut().zip(counts) {
             let (states, rest) = tables
                 .split_at_checked(*count as usize)

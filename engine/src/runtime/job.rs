@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::backlog::Backlog;
 use super::committed::Committed;
+use super::redrive::{Redriver, Request};
 use super::running::Running;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
@@ -65,6 +66,7 @@ pub struct Job {
     status: SharedStatus,
     stopper: Stopper,
     committed: watch::Receiver<Committed>,
+    redriver: Redriver,
     outcome: oneshot::Receiver<Result<()>>,
 }
 
@@ -88,31 +90,33 @@ impl Job {
     ) -> Self {
         let status = SharedStatus::new(first_status(&spec.graph));
         let (committed, receiver) = watch::channel(Committed::default());
-        Self::spawn(status.clone(), receiver, |stop| {
+        Self::spawn(status.clone(), receiver, |stop, redrives| {
             Running {
                 spec,
                 log,
                 clock,
                 status,
                 committed,
+                redrives,
                 stop,
             }
             .run(bindings, recordings)
         })
     }
 
-    /// Runs what `run` makes of the stop signal.
+    /// Runs what `run` makes of the stop signal, and of the end where redrives come out.
     pub(super) fn spawn<F>(
         status: SharedStatus,
         committed: watch::Receiver<Committed>,
-        run: impl FnOnce(Stop) -> F,
+        run: impl FnOnce(Stop, mpsc::Receiver<Request>) -> F,
     ) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let (stopper, stop) = Stop::channel();
         let (done, outcome) = oneshot::channel();
-        let (running, shared) = (run(stop), status.clone());
+        let (redriver, redrives) = Redriver::new(committed.clone());
+        let (running, shared) = (run(stop, redrives), status.clone());
         let carried = async move {
             let outcome = running.await;
             if outcome.is_err() {
@@ -126,6 +130,7 @@ impl Job {
             status,
             stopper,
             committed,
+            redriver,
             outcome,
         }
     }
@@ -147,6 +152,12 @@ impl Job {
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<Committed> {
         self.committed.clone()
+    }
+
+    /// Who gives dead rows back to it. A replay takes none.
+    #[must_use]
+    pub fn redriver(&self) -> Redriver {
+        self.redriver.clone()
     }
 
     /// Asks the job to stop after a last commit and a snapshot; `wait` tells when it has. What

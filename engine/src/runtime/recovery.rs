@@ -13,7 +13,7 @@ use super::shard::Shard;
 use super::source_loop::SourceLoop;
 use crate::error::{Error, Result};
 use crate::intake::journal::Entry;
-use crate::intake::{Arrival, Records, recording};
+use crate::intake::{Arrival, Records, Redriven, recording};
 use crate::log::record::{Record, StoredSnapshot};
 use crate::log::{Contents, Log};
 use crate::sink::Epoch;
@@ -243,6 +243,11 @@ async fn repeat(
                     let polled = sources[*table].read(split, *next_offset, wanted).await?;
                     shard.arrive(entry.clone().repeat(Some(polled))?)?;
                 }
+            }
+            Entry::Redriven { table, before, .. } => {
+                let pieces = take(held.get_mut(table), before.len())?;
+                let redriven = Redriven::repeat(&pieces, before.clone())?;
+                shard.arrive(Arrival::Redriven(redriven))?;
             }
             other => {
                 shard.arrive(other.clone().repeat(None)?)?;

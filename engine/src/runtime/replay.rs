@@ -63,7 +63,7 @@ impl Replay {
     pub fn start(self) -> Job {
         let status = SharedStatus::new(first_status(&self.graph));
         let (_, committed) = watch::channel(Committed::default());
-        Job::spawn(status.clone(), committed, |stop| self.run(status, stop))
+        Job::spawn(status.clone(), committed, |stop, _| self.run(status, stop))
     }
 
     async fn run(self, status: SharedStatus, stop: Stop) -> Result<()> {

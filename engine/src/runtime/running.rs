@@ -11,6 +11,7 @@ use super::fence::Fence;
 use super::job::{Bindings, JobSpec};
 use super::patience::{Patience, patiently};
 use super::recovery::{Past, Recovered, recover, stopped};
+use super::redrive::Request;
 use super::shard::Shard;
 use super::shard_loop::{EpochBuilder, Route, ShardLoop};
 use super::sink_loop::{Published, SinkLoop};
@@ -62,6 +63,7 @@ pub(super) struct Running {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: SharedStatus,
     pub(super) committed: watch::Sender<Committed>,
+    pub(super) redrives: mpsc::Receiver<Request>,
     pub(super) stop: Stop,
 }
 
@@ -246,7 +248,7 @@ impl Running {
     }
 
     async fn run_loops(
-        self,
+        mut self,
         point: Option<Box<dyn CommitPoint>>,
         recovered: Recovered,
         inputs: Inputs,
@@ -296,6 +298,7 @@ impl Running {
             shard: recovered.shard,
             clock: Arc::clone(&self.clock),
             events: event_receiver,
+            redrives: std::mem::replace(&mut self.redrives, mpsc::channel(1).1),
             commits,
             routes,
             stop: self.stop.clone(),

@@ -17,6 +17,7 @@ use crate::intake::dead::{DeadRow, DeadRows, row_as_json};
 use crate::intake::{Arrival, Intake};
 use crate::message::Message;
 use crate::operator::{Operator, Output, Snapshot};
+use crate::source::Position;
 use crate::stream::ARRIVED_AT;
 use crate::time::Watermark;
 
@@ -424,6 +425,14 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// Per table, the offset that follows what was taken of each split, by the head of a snapshot.
+pub(crate) fn positions_in(head: &[u8]) -> Result<Vec<Position>> {
+    let state: State = postcard::from_bytes(head).map_err(|e| {
+        Error::corrupt("the shard's state in the snapshot cannot be decoded").caused_by(e)
+    })?;
+    Intake::positions_in(&state.intake)
 }
 
 fn digest(target: &Target) -> Result<Digest> {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
+use super::redrive::Request;
 use super::shard::{Emitted, Leaving, Shard, ShardSnapshot};
 use super::sink_loop::Publication;
 use super::source_loop::Event;
@@ -55,6 +56,8 @@ pub(super) struct ShardLoop {
     pub(super) shard: Shard,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) events: mpsc::Receiver<Event>,
+    /// Dead rows that are given back.
+    pub(super) redrives: mpsc::Receiver<Request>,
     pub(super) commits: mpsc::Sender<Commit>,
     /// By target: where its rows go.
     pub(super) routes: Vec<Route>,
@@ -104,7 +107,12 @@ impl EpochBuilder {
         }
     }
 
-    fn keep(&mut self, table: usize, rows: RecordBatch) {
+    /// Which epoch it is.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.record.epoch
+    }
+
+    pub(super) fn keep(&mut self, table: usize, rows: RecordBatch) {
         self.rows += rows.num_rows();
         append(&mut self.record.kept, table, rows);
     }
@@ -151,6 +159,7 @@ impl ShardLoop {
                         break End::Finished;
                     }
                 }
+                Some(request) = self.redrives.recv() => self.redrive(request).await?,
                 _ = tick.tick() => self.tick().await?,
             }
         };
@@ -190,6 +199,11 @@ impl ShardLoop {
         if now >= self.told.saturating_add(TELLING) {
             self.tell(now)?;
         }
+        self.end_if_full().await
+    }
+
+    /// Ends an epoch that holds many rows.
+    pub(super) async fn end_if_full(&mut self) -> Result<()> {
         match self.epoch.rows >= EPOCH_ROWS {
             true => self.commit(false, false).await,
             false => Ok(()),
@@ -217,7 +231,7 @@ impl ShardLoop {
         self.tell(at)
     }
 
-    async fn arrive(&mut self, arrival: Arrival, journaled: bool) -> Result<()> {
+    pub(super) async fn arrive(&mut self, arrival: Arrival, journaled: bool) -> Result<()> {
         let entry = Entry::of(&arrival);
         let mut kept = vec![];
         for (table, schema) in self.kept.iter().enumerate() {

@@ -1,6 +1,7 @@
 mod commits;
 mod faults;
 mod figures;
+mod redrive;
 pub(super) mod simulation;
 mod starts;
 mod taps;
@@ -344,34 +345,42 @@ fn a_job_killed_at_any_time_ends_as_if_it_were_not() {
     }
 }
 
+struct Recorded(std::vec::IntoIter<RecordBatch>);
+
+#[async_trait::async_trait]
+impl Reader for Recorded {
+    async fn next(&mut self) -> crate::Result<Option<RecordBatch>> {
+        Ok(self.0.next())
+    }
+}
+
+/// Replays a recording, and tells what came of it.
+fn replay(recording: Vec<RecordBatch>) -> (Collected, Status) {
+    let replayed = Collected::default();
+    let status = runtime().block_on(async {
+        let mut job = Replay {
+            graph: graph(),
+            readers: vec![Box::new(Recorded(recording.into_iter()))],
+            targets: vec![replayed.sink()],
+            speed: Speed::Max,
+            close: false,
+        }
+        .start();
+        job.wait().await.unwrap();
+        job.status()
+    });
+    (replayed, status)
+}
+
 #[test]
 fn a_replay_of_the_recording_gives_the_live_rows() {
-    struct Recorded(std::vec::IntoIter<RecordBatch>);
-    #[async_trait::async_trait]
-    impl Reader for Recorded {
-        async fn next(&mut self) -> crate::Result<Option<RecordBatch>> {
-            Ok(self.0.next())
-        }
-    }
     let (world, status) = run_with_kills(&source(10), &[50, 80], true);
     let live = status.digests.unwrap();
     let recorded = world.recording.rows();
     let schema = recording::schema(&stream("trades").source_schema());
     let whole = arrow::compute::concat_batches(&schema, &recorded).unwrap();
     for recording in [recorded, vec![whole]] {
-        let replayed = Collected::default();
-        let status = runtime().block_on(async {
-            let mut job = Replay {
-                graph: graph(),
-                readers: vec![Box::new(Recorded(recording.into_iter()))],
-                targets: vec![replayed.sink()],
-                speed: Speed::Max,
-                close: false,
-            }
-            .start();
-            job.wait().await.unwrap();
-            job.status()
-        });
+        let (replayed, status) = replay(recording);
         assert_eq!(status.digests.unwrap(), live);
         assert_eq!(prices(&replayed.rows()), prices(&world.out.rows()));
     }

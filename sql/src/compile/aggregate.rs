@@ -6,6 +6,7 @@ use datafusion::logical_expr::{self, Expr};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use engine::operator;
 use engine::operator::aggregate::TimeDomain;
+use engine::operator::ttl::Ttl;
 
 use super::time::{Time, column_time, times};
 use super::{Bounds, Compiler, Demand, Keyed, Relation, Step, span_of, unaliased};
@@ -64,8 +65,10 @@ impl Compiler<'_> {
             });
         }
         let key_columns = self.inputs(&mut relation, node, &keys, &mut functions)?;
-        let id = self.key(&mut relation, &key_columns)?;
         let bounds = relation.bounds.ok_or_else(|| unbounded(node))?;
+        // Once the last window of a key has closed, nothing of it is left but its number.
+        let ttl = self.ttl(domain, 0).map(|ttl| (bounds.end, ttl));
+        let id = self.key(&mut relation, &key_columns, ttl)?;
         let port = self.closed(&relation, (id, &key_columns, bounds), domain, functions)?;
         let first = key_columns.len();
         let mut columns: Vec<usize> = groups
@@ -200,13 +203,21 @@ impl Compiler<'_> {
             window_end: bounds.end,
             domain,
             aggregates,
+            forgetting: self.ttl(domain, 0).is_some(),
         };
         Ok(self.add(spec, relation.port))
     }
 
     /// The position of the key's number, which one step gives to all that are keyed alike.
-    pub(super) fn key(&mut self, relation: &mut Relation, columns: &[usize]) -> Step<usize> {
-        if let Some(keyed) = relation.keys.iter().find(|keyed| keyed.columns == columns) {
+    /// Where keys are forgotten, those must also measure by the same time.
+    pub(super) fn key(
+        &mut self,
+        relation: &mut Relation,
+        columns: &[usize],
+        ttl: Option<(usize, Ttl)>,
+    ) -> Step<usize> {
+        let alike = |keyed: &&Keyed| keyed.columns == columns && keyed.ttl == ttl;
+        if let Some(keyed) = relation.keys.iter().find(alike) {
             return Ok(keyed.id);
         }
         let input = self.schema(relation);
@@ -215,10 +226,24 @@ impl Compiler<'_> {
         let name = super::unique("_key", taken);
         let columns = columns.to_vec();
         let spec = operator::key::Key::new(std::sync::Arc::clone(&input), columns.clone(), &name);
-        let spec = spec.map_err(|error| Error::invalid(error.to_string(), Span::empty()))?;
+        let mut spec = spec.map_err(|error| Error::invalid(error.to_string(), Span::empty()))?;
+        if let Some((time, ttl)) = ttl {
+            spec = spec.forgetting(time, Some(ttl));
+        }
         relation.port = self.add(spec, relation.port);
-        relation.keys.push(Keyed { columns, id });
+        relation.keys.push(Keyed { columns, id, ttl });
         Ok(id)
+    }
+
+    /// The job's `state.ttl` for steps on this time, which is complete only `lag` behind what the
+    /// domain says.
+    pub(super) fn ttl(&self, domain: TimeDomain, lag: i64) -> Option<Ttl> {
+        let length = self.session.catalog.state_ttl?;
+        Some(Ttl {
+            length: i64::try_from(length.as_nanos()).unwrap_or(i64::MAX),
+            domain,
+            lag,
+        })
     }
 }
 

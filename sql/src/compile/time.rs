@@ -21,7 +21,10 @@ pub(super) enum Time {
     /// The arrival time, another one for each row.
     Arrival,
     /// A bound of a closed window on arrival time: rows come in its order, several at one.
-    ArrivalWindow,
+    ArrivalWindow {
+        /// How far the bound is behind the window's end.
+        lag: i64,
+    },
     /// The start of the open window that the row stands for.
     Start { size: i64, domain: TimeDomain },
     /// The end of it.
@@ -39,8 +42,18 @@ impl Time {
             TimeDomain::Event { delay } => Self::Event {
                 delay: delay.saturating_add(lag),
             },
-            TimeDomain::Arrival => Self::ArrivalWindow,
+            TimeDomain::Arrival => Self::ArrivalWindow { lag },
         })
+    }
+
+    /// What says how far the column is complete, and how far it is behind that.
+    pub(super) fn domain(self) -> Option<(TimeDomain, i64)> {
+        match self {
+            Self::Event { delay } => Some((TimeDomain::Event { delay }, 0)),
+            Self::Arrival => Some((TimeDomain::Arrival, 0)),
+            Self::ArrivalWindow { lag } => Some((TimeDomain::Arrival, lag)),
+            Self::Start { .. } | Self::End { .. } => None,
+        }
     }
 
     pub(super) fn is_event(self) -> bool {
@@ -147,7 +160,7 @@ fn windowed(
 
 fn forget_arrival(times: &mut [Option<Time>]) {
     for time in times {
-        if matches!(time, Some(Time::Arrival | Time::ArrivalWindow)) {
+        if matches!(time, Some(Time::Arrival | Time::ArrivalWindow { .. })) {
             *time = None;
         }
     }

@@ -110,7 +110,10 @@ impl Compiler<'_> {
         }
         let kept = self.needed(relation, &keys);
         let keys = self.materialise(relation, &keys, &kept)?;
-        let key = self.key(relation, &keys)?;
+        let ttl = time
+            .domain()
+            .and_then(|(domain, lag)| self.ttl(domain, lag));
+        let key = self.key(relation, &keys, ttl.map(|ttl| (relation.columns[at], ttl)))?;
         let input = self.schema(relation);
         let mut functions: Vec<Function> = vec![];
         let mut columns = vec![];
@@ -130,10 +133,8 @@ impl Compiler<'_> {
             }
         }
         let spec = Over::new(input, key, relation.columns[at], release, functions);
-        relation.port = self.add(
-            spec.map_err(|error| invalid(&error, Span::empty()))?,
-            relation.port,
-        );
+        let spec = spec.map_err(|error| invalid(&error, Span::empty()))?;
+        relation.port = self.add(spec.forgetting(ttl), relation.port);
         Ok(columns)
     }
 
@@ -258,7 +259,7 @@ fn order_of(
     }
     let at = position(column, plan);
     match at.and_then(|at| Some((at, known.get(at).copied().flatten()?))) {
-        Some((at, time @ (Time::Event { .. } | Time::Arrival | Time::ArrivalWindow))) => {
+        Some((at, time @ (Time::Event { .. } | Time::Arrival | Time::ArrivalWindow { .. }))) => {
             Ok((at, time))
         }
         _ => Err(not_time("ORDER BY", &column.name, place)),

@@ -10,6 +10,7 @@ use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt32Type};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::error::{Error, Result};
 use crate::expression::{Accumulator, Aggregate};
@@ -23,20 +24,76 @@ pub(super) struct KeyValues {
     places: HashMap<u32, (u32, u32), FixedState>,
     /// The keys in the order of `batches`.
     numbers: Vec<u32>,
+    /// In how many open windows each key is, where keys are forgotten.
+    windows: Option<HashMap<u32, u32, FixedState>>,
 }
 
 /// From here on, batches of a few keys each are made one.
 const MOST_BATCHES: usize = 64;
 
 impl KeyValues {
-    pub(super) fn new(schema: SchemaRef) -> Self {
+    pub(super) fn new(schema: SchemaRef, forgetting: bool) -> Self {
         let places = HashMap::with_hasher(FixedState::with_seed(0));
+        let windows = forgetting.then(|| HashMap::with_hasher(FixedState::with_seed(0)));
         Self {
             schema,
             batches: vec![],
             places,
             numbers: vec![],
+            windows,
         }
+    }
+
+    /// Notes keys that are new in a window.
+    fn enter(&mut self, keys: &[u32]) {
+        if let Some(windows) = &mut self.windows {
+            for key in keys {
+                *windows.entry(*key).or_default() += 1;
+            }
+        }
+    }
+
+    /// Forgets the keys of a window that has closed, where they are in no other.
+    pub(super) fn leave(&mut self, keys: &[u32]) -> Result<()> {
+        let Some(windows) = &mut self.windows else {
+            return Ok(());
+        };
+        for key in keys {
+            if let Entry::Occupied(mut count) = windows.entry(*key) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                    self.places.remove(key);
+                }
+            }
+        }
+        if self.numbers.len() > 2 * self.places.len() {
+            self.compact()?;
+        }
+        Ok(())
+    }
+
+    /// Makes one batch of the keys that are not forgotten, in the order in which they came.
+    fn compact(&mut self) -> Result<()> {
+        let rows = self.batches.iter().enumerate();
+        let rows = rows.flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)));
+        let (mut numbers, mut kept) = (vec![], vec![]);
+        for (key, (batch, row)) in self.numbers.iter().zip(rows) {
+            if self.places.get(key) == Some(&(batch as u32, row as u32)) {
+                numbers.push(*key);
+                kept.push((batch, row));
+            }
+        }
+        if numbers.is_empty() {
+            self.batches.clear();
+            self.numbers = numbers;
+            return Ok(());
+        }
+        let batches: Vec<_> = self.batches.iter().collect();
+        let values = interleave(&batches, &kept, &self.schema)?;
+        self.numbers = numbers;
+        self.put(values);
+        Ok(())
     }
 
     /// Keeps the key columns of keys not met before.
@@ -62,8 +119,7 @@ impl KeyValues {
         self.batches
             .push(interleave(&[&values], &new, &self.schema)?);
         if self.batches.len() >= MOST_BATCHES {
-            let all = concat(&self.schema, &self.batches)?;
-            self.put(all);
+            self.compact()?;
         }
         Ok(())
     }
@@ -91,7 +147,8 @@ impl KeyValues {
         )
     }
 
-    pub(super) fn snapshot(&self) -> Result<RecordBatch> {
+    pub(super) fn snapshot(&mut self) -> Result<RecordBatch> {
+        self.compact()?;
         let values = concat(&self.schema, &self.batches)?;
         let numbers: ArrayRef = Arc::new(UInt32Array::from(self.numbers.clone()));
         let mut fields = vec![Arc::new(Field::new("_key", DataType::UInt32, false))];
@@ -187,8 +244,18 @@ impl Window {
         })
     }
 
-    pub(super) fn add(&mut self, keys: &[u32], rows: &RecordBatch) -> Result<()> {
+    pub(super) fn keys(&self) -> &[u32] {
+        &self.keys
+    }
+
+    pub(super) fn add(
+        &mut self,
+        keys: &[u32],
+        rows: &RecordBatch,
+        values: &mut KeyValues,
+    ) -> Result<()> {
         self.groups.clear();
+        let known = self.keys.len();
         for key in keys {
             let group = *self.group_of.entry(*key).or_insert_with(|| {
                 self.keys.push(*key);
@@ -196,6 +263,7 @@ impl Window {
             });
             self.groups.push(group as usize);
         }
+        values.enter(&self.keys[known..]);
         let (groups, count) = (&self.groups, self.keys.len());
         self.accumulators
             .iter_mut()
@@ -214,7 +282,7 @@ impl Window {
     }
 
     pub(super) fn close(
-        mut self,
+        &mut self,
         schema: &SchemaRef,
         values: &KeyValues,
         start: i64,
@@ -253,8 +321,13 @@ impl Window {
     }
 
     /// Takes up a snapshot and says the window's bounds.
-    pub(super) fn restore(&mut self, table: &RecordBatch) -> Result<(i64, i64)> {
+    pub(super) fn restore(
+        &mut self,
+        table: &RecordBatch,
+        values: &mut KeyValues,
+    ) -> Result<(i64, i64)> {
         self.keys = key_numbers(table)?.values().to_vec();
+        values.enter(&self.keys);
         for (group, key) in self.keys.iter().enumerate() {
             self.group_of.insert(*key, group as u32);
         }

@@ -87,10 +87,11 @@ impl Town {
         let bindings = Bindings {
             sources: vec![self.feed.source()],
             targets: vec![
-                self.out.sink("out", 1),
-                self.rolled.sink("rolled", self.roll),
-                self.wire.sink(),
+                Some(self.out.sink("out", 1)),
+                Some(self.rolled.sink("rolled", self.roll)),
+                Some(self.wire.sink()),
             ],
+            commit_point: None,
             late: vec![self.late.sink("late", 1)],
             dead: vec![self.dead.sink("dead", self.roll)],
             recorders: vec![recorder],

@@ -1,0 +1,111 @@
+//! Giving dead rows back to a running job.
+//!
+//! The rows go to the shard between two arrivals and are answered for once their epoch is
+//! committed. A kill before that leaves everything as if nobody had asked; one after it finds in
+//! the log that they are in. Either way the same request may be made again.
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::committed::Committed;
+use super::shard_loop::ShardLoop;
+use crate::error::{Error, Result};
+use crate::intake::{Arrival, Redrive, Redriven, recording};
+use crate::sink::Epoch;
+
+/// What became of rows that were to be given back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows that arrived again.
+    pub redriven: usize,
+    /// Rows that had been given back before.
+    pub known: usize,
+    /// Rows that were not given back: nothing says which split they came from, and the table's keys
+    /// have one split each.
+    pub lost: usize,
+    /// The epoch that they came in with, which is committed; 0 where none came in.
+    pub epoch: Epoch,
+}
+
+/// A redrive on its way to the shard.
+#[derive(Debug)]
+pub(super) struct Request {
+    redrive: Redrive,
+    answer: oneshot::Sender<Result<Outcome>>,
+}
+
+/// Gives dead rows back to a job, for as long as it runs.
+#[derive(Debug, Clone)]
+pub struct Redriver {
+    requests: mpsc::Sender<Request>,
+    committed: watch::Receiver<Committed>,
+}
+
+impl Redriver {
+    /// A redriver and the end that the shard takes requests from.
+    pub(super) fn new(committed: watch::Receiver<Committed>) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(1);
+        let redriver = Self {
+            requests,
+            committed,
+        };
+        (redriver, receiver)
+    }
+
+    /// Gives rows back, and answers once they are committed.
+    pub async fn redrive(&self, redrive: Redrive) -> Result<Outcome> {
+        let ended = |_| {
+            Error::unavailable(
+                "the job ended before the rows were committed: ask again once it runs; what came \
+                 in does not come in twice",
+            )
+        };
+        let (answer, answered) = oneshot::channel();
+        let request = Request { redrive, answer };
+        self.requests.send(request).await.map_err(|_| ended(()))?;
+        let outcome = answered.await.map_err(|_| ended(()))??;
+        let mut committed = self.committed.clone();
+        let waiting = committed.wait_for(|committed| committed.epoch >= outcome.epoch);
+        waiting.await.map_err(|_| ended(()))?;
+        Ok(outcome)
+    }
+}
+
+impl ShardLoop {
+    /// Lets the rows of a redrive arrive that are new.
+    pub(super) async fn redrive(&mut self, request: Request) -> Result<()> {
+        let Request { redrive, answer } = request;
+        let table = redrive.table;
+        let cut = match self.shard.intake().cut_redrive(redrive) {
+            Ok(cut) => cut,
+            Err(error) => {
+                // Whoever asked is told; the job goes on.
+                let _ = answer.send(Err(error));
+                return Ok(());
+            }
+        };
+        let mut outcome = Outcome {
+            known: cut.known,
+            lost: cut.lost,
+            ..Outcome::default()
+        };
+        for (split, rows, origins) in cut.arrivals {
+            let first = self.shard.intake().stamp(self.clock.now());
+            outcome.redriven += rows.num_rows();
+            let arrival = Arrival::Redriven(Redriven::new(table, (split, rows, origins), first));
+            if self.kept[table].is_none() {
+                let source = self.shard.graph().inputs[table].stream.source_schema();
+                let schema = recording::schema(&source);
+                for rows in recording::encode(&schema, &arrival, table)? {
+                    self.epoch.keep(table, rows);
+                }
+            }
+            self.arrive(arrival, true).await?;
+        }
+        if outcome.redriven > 0 {
+            outcome.epoch = self.epoch.epoch();
+        }
+        // Whoever asked may have gone; the rows are in all the same.
+        let _ = answer.send(Ok(outcome));
+        self.end_if_full().await
+    }
+}
