@@ -115,7 +115,8 @@ pub(super) fn servers(options: &Options) -> &str {
     servers.map_or("-", |text| text.shown())
 }
 
-/// The configuration of a producer, with other defaults where a caller knows better.
+/// The configuration of a producer, with other defaults where a caller knows better; an empty one is
+/// librdkafka's own.
 pub(super) fn config(
     stream: &StreamSpec,
     options: &Options,
@@ -140,7 +141,7 @@ pub(super) fn config(
         ("reconnect.backoff.max.ms", "2000"),
     ];
     defaults.retain(|(key, _)| other.iter().all(|(other, _)| key != other));
-    defaults.extend(other);
+    defaults.extend(other.iter().filter(|(_, value)| !value.is_empty()));
     let ours = "it names the job's own transactions";
     client::config(
         stream,

@@ -64,8 +64,8 @@ pub(crate) fn commit_point<'a>(
     let other = [
         // Retries answer that the transaction before is still ending.
         ("retry.backoff.ms", "1"),
-        // The timeout of the transaction is that of its messages.
-        ("message.timeout.ms", "60000"),
+        // No message may take longer than its transaction.
+        ("message.timeout.ms", ""),
     ];
     let mut config = config(stream, options, &other)?;
     config.set("transactional.id", format!("{name}.{}", owner.shard));

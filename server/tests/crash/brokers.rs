@@ -33,8 +33,7 @@ fn a_broker_killed_in_a_commit_costs_nothing() {
 #[test]
 fn a_broker_that_sleeps_longer_than_a_transaction_may_take_costs_nothing() {
     let broker = Broker::launch().unwrap();
-    let timeout = ", 'properties.transaction.timeout.ms' = '2000',
-                     'properties.message.timeout.ms' = '2000'";
+    let timeout = ", 'properties.transaction.timeout.ms' = '2000'";
     let job = Open::new(&broker, &[], timeout);
     job.feed(0..500);
     let running = job.start(&[], "said");
