@@ -62,6 +62,9 @@ fn a_kill_while_the_log_is_cut_costs_nothing() {
         thread::sleep(Duration::from_millis(100));
     }
     let running = job.start(&[], "second");
+    // A stop while it still recovers would leave rows in the log.
+    job.feed(fed..fed + 250);
+    fed += 250;
     job.wait_for(fed, &running);
     let (code, said) = running.stop("-TERM");
     assert_eq!(code, Some(0), "{said}");
