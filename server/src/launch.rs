@@ -82,7 +82,7 @@ impl Launch {
     }
 
     /// Lets the job start with the state that its own recordings give.
-    pub(crate) async fn from_recordings(
+    pub(crate) async fn take_recordings(
         &mut self,
         name: &str,
         folder: &Folder,

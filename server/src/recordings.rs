@@ -99,14 +99,14 @@ fn not_recorded(input: &Input) -> Error {
 /// What a job has recorded, by table, and up to which epoch. Files that a kill left half done are
 /// completed or removed first.
 pub(crate) async fn of_job(graph: &Arc<Graph>, owner: &Owner) -> Result<Vec<Recorded>> {
-    let recorders = bind::recorders(graph, owner)?;
+    let sinks = bind::recorders(graph, owner)?;
     let mut recorded = vec![];
-    for (table, recorder) in recorders.into_iter().enumerate() {
+    for (table, sink) in sinks.into_iter().enumerate() {
         let input = &graph.inputs[table];
-        let (Some(mut recorder), Some(archive)) = (recorder, &input.archive) else {
+        let (Some(mut sink), Some(archive)) = (sink, &input.archive) else {
             return Err(not_recorded(input));
         };
-        let through = recorder.published().await?;
+        let through = sink.published().await?;
         let reader: Box<dyn Reader> = match through {
             // What there is of it is in the log still.
             Epoch(0) => Box::new(Nothing),

@@ -27,7 +27,7 @@ impl Supervisor {
         }
         let mut launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;
         if from == StartFrom::Recording {
-            launch.from_recordings(&slot.name, &folder).await?;
+            launch.take_recordings(&slot.name, &folder).await?;
         }
         for warning in launch.warnings() {
             tracing::warn!(job = slot.name, "{warning}");
