@@ -50,6 +50,17 @@ impl Records {
         rejected.or(self.arrived_at.last().copied())
     }
 
+    /// When the first of them arrived that came more than `pause` nanoseconds after the one before.
+    pub(super) fn resumed_at(&self, pause: i64) -> Option<i64> {
+        if self.last_at()?.saturating_sub(self.first_at()?) <= pause {
+            return None;
+        }
+        let rows = self.arrived_at.iter().copied();
+        let mut arrivals = rows.chain(self.rejected.iter().map(|(at, _)| *at));
+        let mut before = arrivals.next()?;
+        arrivals.find(|at| at.saturating_sub(std::mem::replace(&mut before, *at)) > pause)
+    }
+
     /// The records that arrived before `at`, and the others.
     pub(super) fn cut(mut self, at: i64) -> (Self, Self) {
         let row = self.arrived_at.partition_point(|arrived| *arrived < at);

@@ -199,15 +199,30 @@ impl Splits {
         self.states.get(number as usize).map(|state| &state.split)
     }
 
-    /// When the first of the other splits falls idle after `at`, if nothing more comes of them.
+    /// When the first of the other splits falls idle after `at`, where a record of this one arrives
+    /// then, if nothing more comes of them.
     pub(super) fn next_idle(&self, split: &Split, at: i64, timing: Timing) -> Option<i64> {
         let timeout = nanos(timing.idle_timeout)?;
-        let others = self
-            .states
-            .iter()
-            .filter(|state| !state.idle && state.split != *split);
-        let from = others.map(|state| state.last_arrival.saturating_add(timeout).saturating_add(1));
+        let anew = self.starts_over(split, at, timeout);
+        let waits = |state: &&State| match anew {
+            true => state.next_offset != Some(END),
+            false => !state.idle,
+        };
+        let others = self.states.iter().filter(|state| state.split != *split);
+        let since = others.filter(waits).map(|state| match anew {
+            true => at,
+            false => state.last_arrival,
+        });
+        let from = since.map(|since| since.saturating_add(timeout).saturating_add(1));
         from.filter(|from| *from > at).min()
+    }
+
+    /// Whether all splits are waited for anew when a record of this one arrives at `at`.
+    fn starts_over(&self, split: &Split, at: i64, timeout: i64) -> bool {
+        let silent = |state: &State| state.idle || state.overdue(at, timeout) > 0;
+        let unwatched = |state: &State| !state.idle && state.overdue(at, timeout) > UNWATCHED;
+        let mut others = self.states.iter().filter(|state| state.split != *split);
+        self.states.iter().all(silent) || others.any(unwatched)
     }
 
     /// The offset after the last record of each split that had one.
@@ -220,6 +235,11 @@ impl Splits {
 /// A time that rows brought. The last instant of all is said by the end of the input alone.
 fn before_the_end(time: i64) -> Timestamp {
     Timestamp(time.min(i64::MAX - 1))
+}
+
+/// The longest pause between two records, in nanoseconds, after which no split is looked at anew.
+pub(super) fn pause(timing: Timing) -> Option<i64> {
+    nanos(timing.idle_timeout).map(|timeout| timeout.min(UNWATCHED))
 }
 
 fn nanos(duration: Option<Duration>) -> Option<i64> {

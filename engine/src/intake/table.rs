@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dead::{DeadRow, DeadRows, late_schema, row_as_json};
 use super::keys::Keys;
-use super::splits::Splits;
+use super::splits::{self, Splits};
 use super::{Counts, Records};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Input, Timing};
@@ -124,13 +124,18 @@ impl Table {
         self.state.splits.position()
     }
 
-    /// When another split falls idle between two of these records of a keyed table.
+    /// When another split falls idle between two of these records of a keyed table, or the first of
+    /// them after a pause in which that may have been so: what is waited for then is not what was
+    /// before.
     pub(super) fn next_cut(&self, records: &Records) -> Option<i64> {
         self.keys.as_ref().and(self.event_time)?;
         let (first, last) = (records.first_at()?, records.last_at()?);
         let splits = &self.state.splits;
-        let at = splits.next_idle(&records.split, first, self.timing)?;
-        (at <= last).then_some(at)
+        let idle = splits.next_idle(&records.split, first, self.timing);
+        let idle = idle.filter(|at| *at <= last);
+        let pause = splits::pause(self.timing);
+        let resumed = pause.and_then(|pause| records.resumed_at(pause));
+        idle.into_iter().chain(resumed).min()
     }
 
     /// The watermark after everything that arrived until now, `from` a split at last, and whether
