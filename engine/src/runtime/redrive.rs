@@ -53,7 +53,7 @@ impl Redriver {
 
     /// Gives rows back, and answers once they are committed.
     pub async fn redrive(&self, redrive: Redrive) -> Result<Outcome> {
-        let ended = |_| {
+        let ended = |()| {
             Error::unavailable(
                 "the job ended before the rows were committed: ask again once it runs; what came \
                  in does not come in twice",
