@@ -1,5 +1,7 @@
 //! A job's commit as one transaction: what it holds, whom it fences, what it refuses.
 
+use std::sync::Arc;
+
 use connectors::testing::{Broker, Record};
 use connectors::{Owner, Targets};
 use engine::graph::{Input, Target, Timing};
@@ -13,7 +15,7 @@ fn graph(read: &StreamSpec, written: &[&StreamSpec]) -> Graph {
     let mut graph = Graph::default();
     let from = graph.add_input(Input {
         stream: read.clone(),
-        schema: read.schema.clone(),
+        schema: Arc::clone(&read.schema),
         columns: vec![],
         event_time: None,
         timing: Timing::default(),
@@ -148,7 +150,7 @@ async fn what_was_aborted_upstream_is_never_read() {
     // It ends behind the markers and what was aborted, which no message tells.
     let mut next = polled.last().unwrap().next_offset;
     while let Some(polled) = poll(&mut *source).await.unwrap() {
-        assert_eq!(numbers(&[polled.clone()]), [0_i64; 0]);
+        assert_eq!(numbers(std::slice::from_ref(&polled)), [0_i64; 0]);
         next = polled.next_offset;
     }
     assert!(next >= 12, "{next}");

@@ -151,7 +151,7 @@ impl ShardLoop {
             tokio::select! {
                 biased;
                 () = &mut stop => break End::Stopped,
-                _ = commit.tick() => self.commit(false, false).await?,
+                () = commit.tick() => self.commit(false, false).await?,
                 event = self.events.recv() => {
                     let Some(event) = event else { break End::Stopped };
                     self.take(event).await?;
@@ -160,7 +160,7 @@ impl ShardLoop {
                     }
                 }
                 Some(request) = self.redrives.recv() => self.redrive(request).await?,
-                _ = tick.tick() => self.tick().await?,
+                () = tick.tick() => self.tick().await?,
             }
         };
         let finished = matches!(end, End::Finished);

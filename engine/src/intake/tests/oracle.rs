@@ -120,7 +120,9 @@ fn by_definition(settings: Settings, events: &[Event], found: &Fates) -> Fates {
         if due.iter().any(unwatched) {
             (heard, idle) = ([*at; SPLITS], [false; SPLITS]);
         } else {
-            due.iter().for_each(|split| idle[*split] = true);
+            for split in &due {
+                idle[*split] = true;
+            }
         }
         if let Kind::Row {
             time: Some(time),
