@@ -91,7 +91,7 @@ pub(super) async fn recover(
             (finished, published) = (record.finished, record.published);
         }
     }
-    check_complete(&contents, from, committed)?;
+    check_complete(&contents, from, committed, past.log)?;
     set_positions(sources, &shard);
     let mut later = Later::new(sources.len());
     for epoch in contents.records.iter().filter(|epoch| **epoch > from) {
@@ -184,7 +184,10 @@ fn set_positions(sources: &mut [SourceLoop], shard: &Shard) {
     }
 }
 
-fn check_complete(contents: &Contents, from: Epoch, committed: Epoch) -> Result<()> {
+fn check_complete(contents: &Contents, from: Epoch, committed: Epoch, log: &Log) -> Result<()> {
+    if contents.last() > committed {
+        return Err(log.taken_over(contents.last()));
+    }
     let records = contents.records.iter().filter(|epoch| **epoch > from);
     let mut expected = from.next();
     for epoch in records {
