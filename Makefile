@@ -1,5 +1,5 @@
 # Everything a contributor runs. Builds share one target folder; see CONTRIBUTING.md.
-.PHONY: demo test check crash-test slt-accept dashboard bench ci
+.PHONY: demo test check crash-test simulate slt-accept dashboard bench ci
 
 # The demo: generator -> indicators, bars, alerts -> Parquet, then its own replay.
 demo:
@@ -19,6 +19,10 @@ check:
 # Kills at every point of a commit and at random times, against a real Kafka; takes an hour or so.
 crash-test:
 	CRASH_ROUNDS=20 CRASH_KILLS=200 cargo test --workspace --test main -- crash
+
+# Thousands of lives of a job in a simulated world; SEED=17 repeats one and tells what happens.
+simulate:
+	SEEDS=$${SEEDS:-5000} cargo test --workspace --lib -- --nocapture simulation
 
 # Rewrites the expectations of the golden SQL files.
 slt-accept:

@@ -242,7 +242,8 @@ impl Log {
         }
     }
 
-    fn taken_over(&self, epoch: Epoch) -> Error {
+    /// What ends a process that finds an epoch in the log which it has not committed.
+    pub(crate) fn taken_over(&self, epoch: Epoch) -> Error {
         Error::corrupt(format!(
             "epoch {epoch} of shard {} is in the log already: another process has taken over this \
              job; this one ends and has changed nothing",

@@ -2,7 +2,7 @@
 //! committed epoch.
 
 use super::patience::{Patience, patiently};
-use super::recovery::stopped;
+use super::recovery::{read, stopped};
 use crate::commit::{CommitPoint, Transaction};
 use crate::crash::{self, Point};
 use crate::error::{Error, Result};
@@ -27,17 +27,14 @@ impl Fence<'_> {
     /// The last committed epoch, after which nobody else commits: that of the fence, or, of a job
     /// that is finished and commits nothing any more, the last before.
     pub(super) async fn take(&mut self) -> Result<Epoch> {
-        let known = match self.point {
-            None => None,
-            Some(point) => Some(patiently!(self.point_patience, point.last()).ok_or_else(stopped)?),
-        };
+        let mut known = self.known().await?;
         crash::reach(Point::RecoveryFenced);
         loop {
             let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
-            let committed = match known {
-                None => contents.last(),
-                Some(known) => committed(known, &contents)?,
-            };
+            let committed = known.unwrap_or(contents.last());
+            if contents.last() > committed.next() {
+                return Err(self.log.taken_over(contents.last()));
+            }
             if contents.last() > committed {
                 let last = contents.last();
                 patiently!(self.patience, self.log.drop_record(last)).ok_or_else(stopped)?;
@@ -45,7 +42,9 @@ impl Fence<'_> {
             }
             let last = match contents.records.contains(&committed) {
                 false => Record::default(),
-                true => patiently!(self.patience, self.log.read(committed)).ok_or_else(stopped)?,
+                true => {
+                    patiently!(self.patience, read(&self.log, committed)).ok_or_else(stopped)?
+                }
             };
             if last.finished {
                 return Ok(committed);
@@ -63,7 +62,20 @@ impl Fence<'_> {
                 self.commit(fence.epoch).await?;
                 return Ok(fence.epoch);
             }
+            // Or it has come later, and what it appended is committed: it must not be dropped.
+            known = self.known().await?;
         }
+    }
+
+    /// The last epoch, by the word of the commit point; `None` where there is none. The log is looked
+    /// at before: what it holds more than that afterwards is of a process that came later.
+    async fn known(&mut self) -> Result<Option<Epoch>> {
+        let Some(point) = self.point else {
+            return Ok(None);
+        };
+        let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
+        let last = patiently!(self.point_patience, point.last()).ok_or_else(stopped)?;
+        committed(last, &contents).map(Some)
     }
 
     async fn commit(&mut self, epoch: Epoch) -> Result<()> {

@@ -11,7 +11,7 @@ use super::patience::{Patience, patiently};
 use super::running::Inputs;
 use super::shard::Shard;
 use super::source_loop::SourceLoop;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::intake::journal::Entry;
 use crate::intake::{Arrival, Records, Redriven, recording};
 use crate::log::record::{Record, StoredSnapshot};
@@ -39,12 +39,18 @@ pub(super) struct Past<'a> {
 }
 
 impl Past<'_> {
-    pub(super) async fn contents(&mut self) -> Result<Contents> {
-        patiently!(self.patience, self.log.contents()).ok_or_else(stopped)
+    /// What it holds: nothing beyond the epoch that this start begins after, unless another process
+    /// has taken over since.
+    pub(super) async fn contents(&mut self, committed: Epoch) -> Result<Contents> {
+        let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
+        match contents.last() > committed {
+            true => Err(self.log.taken_over(contents.last())),
+            false => Ok(contents),
+        }
     }
 
     pub(super) async fn read(&mut self, epoch: Epoch) -> Result<Record> {
-        patiently!(self.patience, self.log.read(epoch)).ok_or_else(stopped)
+        patiently!(self.patience, read(self.log, epoch)).ok_or_else(stopped)
     }
 
     pub(super) async fn keep(&mut self, epoch: Epoch, snapshot: PutPayload) -> Result<()> {
@@ -56,8 +62,31 @@ impl Past<'_> {
     }
 
     async fn snapshot(&mut self, epoch: Epoch) -> Result<StoredSnapshot> {
-        patiently!(self.patience, self.log.snapshot(epoch)).ok_or_else(stopped)
+        let Self { log, patience } = self;
+        let read = async || {
+            log.snapshot(epoch)
+                .await
+                .map_err(|error| gone(epoch, error))
+        };
+        patiently!(patience, read()).ok_or_else(stopped)
     }
+}
+
+/// Reads a record that the log was found to hold.
+pub(super) async fn read(log: &Log, epoch: Epoch) -> Result<Record> {
+    log.read(epoch).await.map_err(|error| gone(epoch, error))
+}
+
+/// What was found in the log and is not there any more was cut by another process.
+fn gone(epoch: Epoch, error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::corrupt(format!(
+        "epoch {epoch} was in the log and is gone: another process has taken over this job and cut \
+         it; this one ends and has changed nothing"
+    ))
+    .caused_by(error)
 }
 
 /// What a step of a start ends with where it gave up; the job then ends as stopped.
@@ -79,7 +108,7 @@ pub(super) async fn recover(
         taps,
         ..
     } = inputs;
-    let contents = past.contents().await?;
+    let contents = past.contents(committed).await?;
     let (mut from, mut finished, mut published) = (Epoch(0), false, vec![]);
     if let Some(epoch) = contents.snapshots.last() {
         let mut snapshot = past.snapshot(*epoch).await?;

@@ -220,7 +220,7 @@ impl Running {
         inputs: Inputs,
         opened: Opened,
     ) -> Result<()> {
-        let publishing = self.publish_again(&opened);
+        let publishing = self.publish_again(&opened, recovered.epoch);
         let published = self.unless_stopped(publishing).await?.is_some();
         if published && !recovered.finished {
             return self.run_loops(point, recovered, inputs, opened).await;
@@ -383,6 +383,7 @@ impl Running {
             };
             let published = sink.published().await?.ok_or_else(stopped)?;
             if !at_once && published > committed {
+                self.past().contents(committed).await?;
                 return Err(Error::corrupt(format!(
                     "{name} holds rows up to epoch {published} of this job, but its log ends at \
                      epoch {committed}: the log has lost its end or is an older copy; restore it, \
@@ -405,7 +406,7 @@ impl Running {
     }
 
     /// Publishes committed epochs that a sink may lack.
-    async fn publish_again(&self, opened: &Opened) -> Result<()> {
+    async fn publish_again(&self, opened: &Opened, committed: Epoch) -> Result<()> {
         let mut past = self.past();
         let published = opened.epochs.get();
         let sinks = opened.outputs.sinks.iter().zip(&published);
@@ -413,7 +414,7 @@ impl Running {
         let Some(complete) = lacking.min() else {
             return Ok(());
         };
-        for epoch in past.contents().await?.records {
+        for epoch in past.contents(committed).await?.records {
             if epoch > complete {
                 let record = past.read(epoch).await?;
                 opened.outputs.publish(&record, &published).await;

@@ -76,7 +76,7 @@ pub(super) async fn warm_up(
 /// The newest state that the log has, where nothing has come since and it can be read. One that
 /// cannot is what recordings are there for.
 async fn before(past: &mut Past<'_>, committed: Epoch) -> Result<Option<StoredSnapshot>> {
-    let contents = past.contents().await?;
+    let contents = past.contents(committed).await?;
     let Some(newest) = contents.snapshots.last().copied() else {
         return Ok(None);
     };
@@ -110,7 +110,7 @@ async fn with_newest(
     let mut newest = vec![VecDeque::new(); recordings.len()];
     let through: Vec<Epoch> = recordings.iter().map(|table| table.through).collect();
     let first = through.iter().min().copied().unwrap_or(committed);
-    let contents = past.contents().await?;
+    let contents = past.contents(committed).await?;
     let mut expected = first.next();
     for epoch in contents.records.iter().filter(|epoch| **epoch > first) {
         if *epoch > committed || *epoch != expected {

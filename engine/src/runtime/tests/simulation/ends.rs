@@ -7,7 +7,7 @@ use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Float64Type;
 
-use super::executor::{below, note, now};
+use super::executor::{below, note, now, process};
 use super::faults::{Place, after, before, clock_error};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -15,13 +15,14 @@ use crate::sink::{Emit, Epoch, Sink};
 use crate::source::{END, Polled, Position, Rejected, Source, Split};
 use crate::time::Timestamp;
 
-/// The clock of the world, with its errors.
+/// The clock of the world, with its errors. No two processes see the same instant.
 #[derive(Debug)]
 pub(super) struct WorldClock;
 
 impl Clock for WorldClock {
     fn now(&self) -> Timestamp {
-        Timestamp(1_000_000_000 + now().as_nanos() as i64 + clock_error())
+        let instant = now().as_nanos() as i64 + process() as i64;
+        Timestamp(1_000_000_000 + instant + clock_error())
     }
 }
 
@@ -114,7 +115,7 @@ impl Reading {
     }
 }
 
-fn away(_: ()) -> Error {
+pub(super) fn away(_: ()) -> Error {
     Error::unavailable("come back later")
 }
 
@@ -205,7 +206,12 @@ impl LedgerSink {
         if let Some(last) = self.held.keys().next_back() {
             note(|| format!("{} is out up to epoch {last}", self.name));
         }
-        self.ledger.0.lock().unwrap().append(&mut self.held);
+        let mut out = self.ledger.0.lock().unwrap();
+        for (epoch, rows) in std::mem::take(&mut self.held) {
+            // One who was replaced may have been there first.
+            let before = out.entry(epoch).or_insert_with(|| rows.clone());
+            assert_eq!(*before, rows, "{} of epoch {epoch} changed", self.name);
+        }
     }
 
     fn take(&mut self, epoch: Epoch, rows: &[RecordBatch]) {

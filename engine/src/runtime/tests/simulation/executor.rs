@@ -17,6 +17,13 @@ thread_local! {
 /// A task that runs on while others do.
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Where a task is.
+struct Place {
+    process: u64,
+    /// `None` while it is polled.
+    task: Option<Task>,
+}
+
 /// The task that everything begins with.
 const ROOT: u64 = 0;
 
@@ -41,9 +48,11 @@ pub(super) struct World {
     chance: Chance,
     now: Duration,
     timers: BTreeMap<(Duration, u64), Waker>,
-    /// By number; `None` while it is polled.
-    tasks: BTreeMap<u64, Option<Task>>,
+    tasks: BTreeMap<u64, Place>,
     ready: BTreeSet<u64>,
+    /// Which process what is begun now belongs to.
+    process: u64,
+    asleep: BTreeSet<u64>,
     numbers: u64,
     turns: u64,
     pub(super) faults: Faults,
@@ -59,10 +68,17 @@ impl World {
         self.chance.next() % end.max(1)
     }
 
+    fn is_awake(&self, task: u64) -> bool {
+        let place = self.tasks.get(&task);
+        place.is_none_or(|place| !self.asleep.contains(&place.process))
+    }
+
     /// A task that can go on, any of them.
     fn draw(&mut self) -> Option<u64> {
-        let place = self.below(self.ready.len() as u64) as usize;
-        let task = self.ready.iter().nth(place).copied()?;
+        let ready = self.ready.iter().copied();
+        let ready: Vec<u64> = ready.filter(|task| self.is_awake(*task)).collect();
+        let place = self.below(ready.len() as u64) as usize;
+        let task = *ready.get(place)?;
         self.ready.remove(&task);
         self.turns += 1;
         assert!(self.turns < MOST_TURNS, "it does not end");
@@ -121,7 +137,8 @@ pub(super) fn turns() -> u64 {
 pub(super) fn note(what: impl FnOnce() -> String) {
     let told = with(|world| (world.faults.told, world.now));
     if let Some((true, now)) = told {
-        println!("{:>12.3} ms  {}", now.as_secs_f64() * 1e3, what());
+        let (millis, process) = (now.as_secs_f64() * 1e3, process());
+        println!("{millis:>12.3} ms  {process}: {}", what());
     }
 }
 
@@ -153,6 +170,8 @@ pub(super) fn simulate<T>(seed: u64, faults: Faults, root: impl Future<Output = 
         timers: BTreeMap::new(),
         tasks: BTreeMap::new(),
         ready: BTreeSet::from([ROOT]),
+        process: ROOT,
+        asleep: BTreeSet::new(),
         numbers: ROOT,
         turns: 0,
         faults,
@@ -176,7 +195,11 @@ pub(super) fn simulate<T>(seed: u64, faults: Faults, root: impl Future<Output = 
 }
 
 fn turn(number: u64) {
-    let task = here(|world| world.tasks.get_mut(&number).and_then(Option::take));
+    let task = here(|world| {
+        let place = world.tasks.get_mut(&number)?;
+        world.process = place.process;
+        place.task.take()
+    });
     let Some(mut task) = task else { return };
     let waker = Waker::from(Arc::new(Call(number)));
     let over = task
@@ -185,12 +208,13 @@ fn turn(number: u64) {
         .is_ready();
     // It may have been given up meanwhile.
     let rest = here(|world| {
+        world.process = ROOT;
         if over {
             world.tasks.remove(&number);
         }
         match world.tasks.get_mut(&number) {
             Some(place) => {
-                *place = Some(task);
+                place.task = Some(task);
                 None
             }
             None => Some(task),
@@ -199,11 +223,38 @@ fn turn(number: u64) {
     drop(rest);
 }
 
+/// The process that is at work.
+pub(super) fn process() -> u64 {
+    here(|world| world.process)
+}
+
+/// Lets what `begin` begins be of a process.
+pub(super) fn within<T>(process: u64, begin: impl FnOnce() -> T) -> T {
+    let before = here(|world| std::mem::replace(&mut world.process, process));
+    let begun = begin();
+    here(|world| world.process = before);
+    begun
+}
+
+/// Stops a process where it stands, until it wakes.
+pub(super) fn put_to_sleep(process: u64) {
+    here(|world| world.asleep.insert(process));
+}
+
+/// Lets a process that sleeps go on.
+pub(super) fn wake(process: u64) {
+    here(|world| world.asleep.remove(&process));
+}
+
 /// Begins a task; its number.
 pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> u64 {
     here(|world| {
         let number = world.number();
-        world.tasks.insert(number, Some(Box::pin(task)));
+        let place = Place {
+            process: world.process,
+            task: Some(Box::pin(task)),
+        };
+        world.tasks.insert(number, place);
         world.ready.insert(number);
         number
     })
@@ -218,11 +269,17 @@ pub(super) fn give_up(number: u64) {
     drop(task);
 }
 
-/// Ends every task where it stands.
-pub(super) fn kill() {
+/// Ends every task of a process where it stands.
+pub(super) fn kill(process: u64) {
     let tasks = here(|world| {
-        world.ready.retain(|task| *task == ROOT);
-        std::mem::take(&mut world.tasks)
+        let of = |place: &Place| place.process == process;
+        let tasks = world.tasks.iter().filter(|(_, place)| of(place));
+        let numbers: Vec<u64> = tasks.map(|(number, _)| *number).collect();
+        let end = |number: &u64| {
+            world.ready.remove(number);
+            world.tasks.remove(number)
+        };
+        numbers.iter().map(end).collect::<Vec<_>>()
     });
     drop(tasks);
 }

@@ -1,10 +1,11 @@
 //! What goes wrong, and how often: everything outside refuses, lies, is slow, and the process dies
 //! at any of its calls.
 
+use std::collections::BTreeSet;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::executor::{World, here, note, sleep, step_aside};
+use super::executor::{World, here, note, process, sleep, step_aside};
 
 /// Of 1,000 calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +42,8 @@ pub(super) enum Place {
     Store,
     Source,
     Sink,
+    /// Of transactions.
+    Broker,
 }
 
 /// The faults of a world.
@@ -49,12 +52,14 @@ pub(super) struct Faults {
     pub(super) store: Rates,
     pub(super) source: Rates,
     pub(super) sink: Rates,
+    pub(super) broker: Rates,
     /// How often the clock jumps, of 1,000 times that it is looked at; and how far it is off.
     pub(super) jumps: u64,
     pub(super) off: i64,
     /// Whether what happens is said.
     pub(super) told: bool,
-    dead: bool,
+    /// The processes that have died of a call.
+    dead: BTreeSet<u64>,
     mourner: Option<Waker>,
 }
 
@@ -64,6 +69,7 @@ impl Faults {
             Place::Store => self.store,
             Place::Source => self.source,
             Place::Sink => self.sink,
+            Place::Broker => self.broker,
         }
     }
 
@@ -80,19 +86,23 @@ impl Faults {
             store: Rates::draw(world),
             source: Rates::draw(world),
             sink: Rates::draw(world),
+            broker: Rates::draw(world),
             jumps: world.below(2) * world.below(20),
             ..Self::none(world.faults.told)
         }
     }
 
-    /// A new process.
-    pub(super) fn live(&mut self) {
-        (self.dead, self.mourner) = (false, None);
-    }
-
     /// From now on nothing goes wrong.
     pub(super) fn calm(&mut self) {
-        *self = Self::none(self.told);
+        let dead = std::mem::take(&mut self.dead);
+        *self = Self {
+            dead,
+            ..Self::none(self.told)
+        };
+    }
+
+    pub(super) fn is_dead(&self, process: u64) -> bool {
+        self.dead.contains(&process)
     }
 }
 
@@ -102,19 +112,20 @@ fn one_of(world: &mut World, rate: u64) -> bool {
 
 /// Dies.
 fn die() {
+    let process = process();
     let mourner = here(|world| {
-        world.faults.dead = true;
+        world.faults.dead.insert(process);
         world.faults.mourner.take()
     });
     mourner.into_iter().for_each(Waker::wake);
 }
 
-/// Over when the process has died of a call.
-pub(super) async fn death() {
+/// Over when a process has died of a call.
+pub(super) async fn death(process: u64) {
     std::future::poll_fn(|cx| {
         here(|world| {
             world.faults.mourner = Some(cx.waker().clone());
-            match world.faults.dead {
+            match world.faults.is_dead(process) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
@@ -125,7 +136,8 @@ pub(super) async fn death() {
 
 /// The dead do nothing more.
 async fn alive() {
-    if here(|world| world.faults.dead) {
+    let process = process();
+    if here(|world| world.faults.is_dead(process)) {
         std::future::pending::<()>().await;
     }
 }

@@ -1,0 +1,137 @@
+//! Transactions that commit a job: each takes place as a whole or not at all, and what became of one
+//! whose answer was lost is not known until the next call.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arrow::array::RecordBatch;
+
+use super::ends::away;
+use super::executor::{below, note};
+use super::faults::{Place, after, before};
+use crate::commit::{CommitPoint, Transaction};
+use crate::error::{Error, Result};
+use crate::sink::Epoch;
+use crate::source::Position;
+
+/// What was committed, by all who came.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Broker(Arc<Mutex<Committed>>);
+
+#[derive(Debug, Default)]
+struct Committed {
+    last: Option<Epoch>,
+    rows: Vec<RecordBatch>,
+    positions: Vec<Position>,
+    /// Only who came last commits.
+    holder: u64,
+    /// Sent, and nobody knows whether it has taken place.
+    open: Option<Sent>,
+}
+
+#[derive(Debug, Clone)]
+struct Sent {
+    epoch: Epoch,
+    rows: Vec<RecordBatch>,
+    positions: Vec<Position>,
+}
+
+impl Committed {
+    fn take(&mut self, sent: Sent) {
+        if self.last >= Some(sent.epoch) {
+            return;
+        }
+        note(|| format!("the transaction of epoch {} is committed", sent.epoch));
+        self.last = Some(sent.epoch);
+        self.rows.extend(sent.rows);
+        if !sent.positions.is_empty() {
+            self.positions = sent.positions;
+        }
+    }
+
+    /// Before anything else happens, what is open has taken place or never does.
+    fn settle(&mut self) {
+        if let Some(open) = self.open.take()
+            && below(2) == 0
+        {
+            self.take(open);
+        }
+    }
+}
+
+impl Broker {
+    fn lock(&self) -> MutexGuard<'_, Committed> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn rows(&self) -> Vec<RecordBatch> {
+        self.lock().rows.clone()
+    }
+
+    pub(super) fn last(&self) -> Option<Epoch> {
+        self.lock().last
+    }
+
+    pub(super) fn positions(&self) -> Vec<Position> {
+        self.lock().positions.clone()
+    }
+
+    /// A commit point whose transactions carry the rows of one target.
+    pub(super) fn commit_point(&self) -> Box<dyn CommitPoint> {
+        Box::new(Holder {
+            broker: self.clone(),
+            number: 0,
+        })
+    }
+}
+
+struct Holder {
+    broker: Broker,
+    number: u64,
+}
+
+#[async_trait::async_trait]
+impl CommitPoint for Holder {
+    async fn last(&mut self) -> Result<Option<Epoch>> {
+        before(Place::Broker).await.map_err(away)?;
+        let last = {
+            let mut committed = self.broker.lock();
+            committed.settle();
+            committed.holder += 1;
+            self.number = committed.holder;
+            committed.last
+        };
+        after(Place::Broker).await.map_err(away)?;
+        Ok(last)
+    }
+
+    async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()> {
+        before(Place::Broker).await.map_err(away)?;
+        {
+            let mut committed = self.broker.lock();
+            if committed.holder != self.number {
+                return Err(Error::corrupt("another process has taken over this job"));
+            }
+            committed.settle();
+            committed.open = Some(Sent {
+                epoch: transaction.epoch,
+                rows: transaction
+                    .rows
+                    .iter()
+                    .flat_map(|(_, rows)| rows)
+                    .cloned()
+                    .collect(),
+                positions: transaction.positions.to_vec(),
+            });
+        }
+        // It is under way: whoever dies or gives up here leaves it open.
+        after(Place::Broker).await.map_err(away)?;
+        let mut committed = self.broker.lock();
+        if committed.holder != self.number {
+            return Err(Error::corrupt("another process has taken over this job"));
+        }
+        if let Some(open) = committed.open.take() {
+            committed.take(open);
+        }
+        Ok(())
+    }
+}
