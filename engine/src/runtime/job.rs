@@ -115,8 +115,8 @@ impl Job {
     {
         let (stopper, stop) = Stop::channel();
         let (done, outcome) = oneshot::channel();
-        let (redriver, redrives) = Redriver::new(committed.clone());
-        let (running, shared) = (run(stop, redrives), status.clone());
+        let (redriver, requests) = Redriver::new(committed.clone());
+        let (running, shared) = (run(stop, requests), status.clone());
         let carried = async move {
             let outcome = running.await;
             if outcome.is_err() {
