@@ -4,12 +4,16 @@
 //! committed. A kill before that leaves everything as if nobody had asked; one after it finds in
 //! the log that they are in. Either way the same request may be made again.
 
+use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::committed::Committed;
+use super::committer::OutputNumbers;
 use super::shard_loop::ShardLoop;
 use crate::error::{Error, Result};
+use crate::graph::Graph;
 use crate::intake::{Arrival, Redrive, Redriven, recording};
+use crate::log::Log;
 use crate::sink::Epoch;
 
 /// What became of rows that were to be given back.
@@ -53,7 +57,7 @@ impl Redriver {
 
     /// Gives rows back, and answers once they are committed.
     pub async fn redrive(&self, redrive: Redrive) -> Result<Outcome> {
-        let ended = |()| {
+        let ended = || {
             Error::unavailable(
                 "the job ended before the rows were committed: ask again once it runs; what came \
                  in does not come in twice",
@@ -61,11 +65,11 @@ impl Redriver {
         };
         let (answer, answered) = oneshot::channel();
         let request = Request { redrive, answer };
-        self.requests.send(request).await.map_err(|_| ended(()))?;
-        let outcome = answered.await.map_err(|_| ended(()))??;
+        self.requests.send(request).await.map_err(|_| ended())?;
+        let outcome = answered.await.map_err(|_| ended())??;
         let mut committed = self.committed.clone();
         let waiting = committed.wait_for(|committed| committed.epoch >= outcome.epoch);
-        waiting.await.map_err(|_| ended(()))?;
+        waiting.await.map_err(|_| ended())?;
         Ok(outcome)
     }
 }
@@ -108,4 +112,30 @@ impl ShardLoop {
         let _ = answer.send(Ok(outcome));
         self.end_if_full().await
     }
+}
+
+/// The dead rows of a table that are committed, and in the log alone as far as `published` says.
+pub async fn unpublished(
+    log: &Log,
+    graph: &Graph,
+    table: usize,
+    published: Epoch,
+    committed: Epoch,
+) -> Result<Vec<RecordBatch>> {
+    let numbers = OutputNumbers {
+        targets: graph.targets.len(),
+        tables: graph.inputs.len(),
+    };
+    let output = numbers.dead(table);
+    let mut rows = vec![];
+    let records = log.contents().await?.records.into_iter();
+    for epoch in records.filter(|epoch| (published.next()..=committed).contains(epoch)) {
+        let outputs = log.read(epoch).await?.outputs.into_iter();
+        rows.extend(
+            outputs
+                .filter(|(of, _)| *of == output)
+                .flat_map(|(_, rows)| rows),
+        );
+    }
+    Ok(rows)
 }

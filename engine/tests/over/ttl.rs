@@ -12,10 +12,9 @@ use engine::operator::union::TimeDomain;
 use super::*;
 
 fn ttl(length: i64) -> Ttl {
-    let domain = TimeDomain::Event { delay: 0 };
     Ttl {
         length,
-        domain,
+        domain: TimeDomain::Event { delay: 0 },
         lag: 0,
     }
 }
