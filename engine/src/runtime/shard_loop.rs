@@ -151,7 +151,7 @@ impl ShardLoop {
             tokio::select! {
                 biased;
                 () = &mut stop => break End::Stopped,
-                () = commit.tick() => self.commit(false, false).await?,
+                _ = commit.tick() => self.commit(false, false).await?,
                 event = self.events.recv() => {
                     let Some(event) = event else { break End::Stopped };
                     self.take(event).await?;
@@ -160,7 +160,7 @@ impl ShardLoop {
                     }
                 }
                 Some(request) = self.redrives.recv() => self.redrive(request).await?,
-                () = tick.tick() => self.tick().await?,
+                _ = tick.tick() => self.tick().await?,
             }
         };
         let finished = matches!(end, End::Finished);

@@ -92,14 +92,14 @@ impl Interval {
         }
     }
 
-    pub(in crate::runtime) async fn tick(&mut self) {
+    /// As tokio's, which says when the tick was due.
+    pub(in crate::runtime) async fn tick(&mut self) -> Option<tokio::time::Instant> {
         match self {
-            Self::Real(interval) => {
-                interval.tick().await;
-            }
+            Self::Real(interval) => Some(interval.tick().await),
             Self::Simulated { period, next } => {
                 executor::Sleep::until(*next).await;
                 *next = executor::now() + *period;
+                None
             }
         }
     }
