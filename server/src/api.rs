@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 mod openapi;
 mod page;
 mod query;
+mod redrive;
 mod replays;
 mod request;
 mod tables;
@@ -61,6 +62,7 @@ struct Description;
 fn resources() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(jobs::routes())
+        .merge(redrive::routes())
         .merge(tables::routes())
         .merge(indicators::routes())
         .merge(crate::live::routes())

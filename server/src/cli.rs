@@ -49,6 +49,13 @@ pub(crate) enum Command {
     #[command(after_help = format!("Examples:\n  millstream keys create --name desk --scope read\n  \
         millstream keys list\n\nA running server sees what is changed within seconds.\n{CODES}"))]
     Keys(Keys),
+    /// Ask a running server to give dead rows back to a job
+    #[command(after_help = format!("Examples:\n  millstream redrive vwap --reason future\n  \
+        millstream redrive vwap --table trades --where \"stage = 'source'\" --until 2024-01-02\n\n\
+        Rows of trades$dead arrive again, each once whatever is asked again. The key of a server \
+        that wants one is\nread from MILLSTREAM_KEY. Late rows are not dead: query \
+        \"trades$late\".\n{CODES}"))]
+    Redrive(Redrive),
     /// Look into the log of a job, running or not: what it holds, whether it is sound
     #[command(after_help = format!("Examples:\n  millstream log show data/vwap\n  \
         millstream log verify data/vwap --json\n\n`verify` ends with 1 where something is damaged or \
@@ -220,6 +227,35 @@ pub(crate) enum KeysCommand {
         /// Its id
         id: String,
     },
+}
+
+/// `millstream redrive`.
+#[derive(Debug, Args)]
+pub(crate) struct Redrive {
+    /// The job, by its name or its id
+    #[arg(value_name = "JOB")]
+    pub(crate) job: String,
+    /// The table; needed where the job reads several
+    #[arg(long)]
+    pub(crate) table: Option<String>,
+    /// Only rows whose reason has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Only rows that fulfil this condition over the columns of the dead rows
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) condition: Option<String>,
+    /// Only rows that arrived before this instant
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) until: Option<String>,
+    /// Also rows that were given back before
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// The answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `millstream log`.

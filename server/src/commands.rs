@@ -8,6 +8,7 @@ mod indicators;
 mod keys;
 mod log;
 mod query;
+mod redrive;
 mod replay;
 mod run;
 mod serve;
@@ -29,6 +30,7 @@ pub(crate) async fn run(command: Command, started: Instant) -> Result<(), Failur
         Command::Serve(flags) => Box::pin(serve::serve(&flags)).await,
         Command::Config(flags) => config::config(&flags),
         Command::Keys(arguments) => keys::keys(&arguments).await,
+        Command::Redrive(arguments) => redrive::redrive(&arguments).await,
         Command::Log(arguments) => log::log(&arguments).await,
         Command::Demo(arguments) => Box::pin(demo::demo(&arguments, started)).await,
     }

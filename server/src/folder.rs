@@ -148,6 +148,12 @@ impl Folder {
     }
 }
 
+/// The log of a data folder, open or not, to be read.
+pub(crate) fn log_in(folder: &Path) -> Result<Log> {
+    let store = LocalFileSystem::new_with_prefix(folder)?;
+    Ok(Log::new(Arc::new(store), "log".into(), 0))
+}
+
 /// Whose outputs and recordings those of a data folder are, open or not; `None` where its job has
 /// not begun.
 pub(crate) fn owner_in(folder: &Path) -> Result<Option<Owner>> {

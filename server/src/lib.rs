@@ -27,6 +27,7 @@ mod places;
 mod progress;
 mod query;
 mod recordings;
+mod redrive;
 mod replay;
 mod replays;
 mod report;

@@ -4,6 +4,7 @@ mod ingest;
 mod keys;
 mod network;
 mod query;
+mod redrive;
 mod replays;
 mod rights;
 

@@ -328,3 +328,35 @@ fn the_demo_can_be_looked_at() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("\nequal\n"), "{said}");
 }
+
+#[test]
+fn the_command_line_gives_dead_rows_back() {
+    let place = Place::new();
+    let serving = Serving::start(&place, "said");
+    let sql = "CREATE TABLE t (n BIGINT NOT NULL) WITH ('connector' = 'http', 'mode' = 'push');
+               CREATE TABLE o (n BIGINT) WITH ('connector' = 'blackhole');
+               SET 'commit.interval' = '20 ms'; INSERT INTO o SELECT n FROM t;";
+    serving.json("POST", "/api/v1/jobs", &json!({"name": "j", "sql": sql}));
+    let path = "/api/v1/ingest/t?wait=committed";
+    serving.json("POST", path, &json!([{"n": 1}, {"n": "x"}]));
+    let url = format!("http://{}", serving.address);
+    let told = place.run(&["redrive", "j", "--url", &url]).well();
+    assert_eq!(
+        told,
+        "0 of 1 dead rows came in again; 1 still cannot be read\n"
+    );
+    let json = place
+        .run(&["redrive", "j", "--url", &url, "--reason", "none", "--json"])
+        .well();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["matched"], 0);
+    let said = place.run(&["redrive", "none", "--url", &url]).failed(2);
+    assert!(
+        said.contains("404") && said.contains("no job 'none'"),
+        "{said}"
+    );
+    let said = place
+        .run(&["redrive", "j", "--url", "http://127.0.0.1:1"])
+        .failed(1);
+    assert!(said.contains("does not answer"), "{said}");
+}

@@ -1,6 +1,7 @@
 //! HTTP: a URL that is asked again and again, whose answers hold rows; or rows that are posted to
 //! Millstream.
 
+mod post;
 pub mod push;
 mod request;
 mod rows;
@@ -9,6 +10,7 @@ mod source;
 use engine::{Result, StreamSpec};
 use serde::Deserialize;
 
+pub use post::post;
 pub use rows::Form;
 
 use crate::Connector;

@@ -215,7 +215,7 @@ fn redirect(attempt: Attempt<'_>, guarded: bool) -> reqwest::redirect::Action {
     attempt.follow()
 }
 
-fn is_local(url: &Url) -> bool {
+pub(super) fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost"
         || host

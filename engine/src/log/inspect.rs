@@ -1,6 +1,8 @@
 //! What a log holds, object by object, and whether a start could go on from it. Nothing is changed,
 //! and a job may run meanwhile: an object that is cut away while others are read is left out.
 
+mod plan;
+
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
@@ -10,12 +12,12 @@ use serde::Serialize;
 use super::{Log, Record, StoredSnapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::intake::Arrival;
-use crate::intake::dead::{DEAD_SUFFIX, LATE_SUFFIX};
 use crate::intake::journal::Entry;
 use crate::intake::recording;
 use crate::runtime::shard;
 use crate::sink::Epoch;
 use crate::source::Position;
+pub use plan::Plan;
 
 /// A log as it was found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -38,17 +40,6 @@ pub struct Inspection {
     pub last: Epoch,
     /// What is wrong.
     pub faults: Vec<Fault>,
-}
-
-/// The names in a plan.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Plan {
-    /// The tables that are read, by number.
-    pub tables: Vec<String>,
-    /// The tables that are written, by number.
-    pub targets: Vec<String>,
-    /// How many steps there are.
-    pub steps: usize,
 }
 
 /// A record, without its rows.
@@ -113,62 +104,6 @@ pub struct Fault {
 const RESTORE: &str = "restore it from a copy, or start the job with --fresh, which gives up its \
                        state";
 const UNNEEDED: &str = "nothing: it is not needed any more, and goes when the log is cut next";
-
-impl Plan {
-    fn read(text: &str) -> Self {
-        let name = |line: &str| line.rsplit_once(" (").map(|(name, _)| name.to_owned());
-        let mut plan = Self::default();
-        for line in text.lines() {
-            if let Some(rest) = line.strip_prefix("table ") {
-                plan.tables.extend(name(rest));
-            } else if let Some(rest) = line.strip_prefix("sink ") {
-                let table = rest.rsplit_once(" of ").map_or(rest, |(table, _)| table);
-                plan.targets.extend(name(table));
-            } else if line.strip_prefix("step ").is_some() {
-                plan.steps += 1;
-            }
-        }
-        plan
-    }
-
-    fn table(&self, number: usize) -> String {
-        let name = self.tables.get(number).cloned();
-        name.unwrap_or_else(|| format!("table {number}"))
-    }
-
-    /// The name of an output, as outputs are numbered.
-    fn output(&self, number: usize) -> String {
-        if let Some(name) = self.targets.get(number) {
-            return name.clone();
-        }
-        let beyond = number.checked_sub(self.targets.len());
-        let (Some(beyond), false) = (beyond, self.tables.is_empty()) else {
-            return format!("output {number}");
-        };
-        let table = self.table(beyond % self.tables.len());
-        match beyond / self.tables.len() {
-            0 => table + LATE_SUFFIX,
-            1 => table + DEAD_SUFFIX,
-            2 => format!("the recording of {table}"),
-            _ => format!("output {number}"),
-        }
-    }
-
-    fn by_output(&self, epochs: &[Epoch]) -> BTreeMap<String, Epoch> {
-        let named = epochs.iter().enumerate();
-        named
-            .map(|(output, epoch)| (self.output(output), *epoch))
-            .collect()
-    }
-
-    fn by_table(&self, positions: Vec<Position>) -> BTreeMap<String, Position> {
-        let named = positions.into_iter().enumerate();
-        let named = named.filter(|(_, position)| !position.is_empty());
-        named
-            .map(|(table, position)| (self.table(table), position))
-            .collect()
-    }
-}
 
 /// What is left to read.
 struct Objects {

@@ -4,12 +4,16 @@
 //! committed. A kill before that leaves everything as if nobody had asked; one after it finds in
 //! the log that they are in. Either way the same request may be made again.
 
+use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::committed::Committed;
+use super::committer::OutputNumbers;
 use super::shard_loop::ShardLoop;
 use crate::error::{Error, Result};
+use crate::graph::Graph;
 use crate::intake::{Arrival, Redrive, Redriven, recording};
+use crate::log::Log;
 use crate::sink::Epoch;
 
 /// What became of rows that were to be given back.
@@ -108,4 +112,30 @@ impl ShardLoop {
         let _ = answer.send(Ok(outcome));
         self.end_if_full().await
     }
+}
+
+/// The dead rows of a table that are committed, and in the log alone as far as `published` says.
+pub async fn unpublished(
+    log: &Log,
+    graph: &Graph,
+    table: usize,
+    published: Epoch,
+    committed: Epoch,
+) -> Result<Vec<RecordBatch>> {
+    let numbers = OutputNumbers {
+        targets: graph.targets.len(),
+        tables: graph.inputs.len(),
+    };
+    let output = numbers.dead(table);
+    let mut rows = vec![];
+    let records = log.contents().await?.records.into_iter();
+    for epoch in records.filter(|epoch| (published.next()..=committed).contains(epoch)) {
+        let outputs = log.read(epoch).await?.outputs.into_iter();
+        rows.extend(
+            outputs
+                .filter(|(of, _)| *of == output)
+                .flat_map(|(_, rows)| rows),
+        );
+    }
+    Ok(rows)
 }

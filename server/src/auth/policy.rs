@@ -30,6 +30,7 @@ static RULES: &[(Method, &str, Needs)] = &[
     (Method::POST, "/jobs/check", READ),
     (Method::GET, "/jobs/{id}", READ),
     (Method::DELETE, "/jobs/{id}", WRITE),
+    (Method::POST, "/jobs/{id}/redrive", WRITE),
     (Method::POST, "/jobs/{id}/start", WRITE),
     (Method::POST, "/jobs/{id}/stop", WRITE),
     (Method::GET, "/tables", READ),

@@ -48,6 +48,7 @@ impl Carrier {
         let (ended, end) = watch::channel(());
         let running = Running {
             observer: job.observer(),
+            redriver: Some(job.redriver()),
             feeds: Arc::new(Feed::all(&plan.graph, pushers, &job)),
             catalog: Arc::new(plan.script.catalog),
             graph: plan.graph,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::Graph;
-use engine::runtime::Status;
 use engine::runtime::job::Observer;
+use engine::runtime::{Redriver, Status};
 use sql::catalog::Catalog;
 use tokio::sync::watch;
 
@@ -49,6 +49,8 @@ pub(crate) struct Running {
     pub(crate) catalog: Arc<Catalog>,
     /// Its steps.
     pub(crate) graph: Arc<Graph>,
+    /// Who gives dead rows back to it, where it is the server's.
+    pub(crate) redriver: Option<Redriver>,
     /// Its tables whose rows are pushed.
     pub(crate) feeds: Arc<BTreeMap<String, Feed>>,
     /// Turns true to stop it.
@@ -100,6 +102,7 @@ impl Slot {
             observer,
             catalog: Arc::new(plan.script.catalog),
             graph: plan.graph,
+            redriver: None,
             feeds: Arc::default(),
             stop: watch::Sender::new(false),
             // Nobody here waits for its end.
