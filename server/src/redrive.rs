@@ -81,7 +81,7 @@ pub(crate) async fn redrive(
     let redriver = running.redriver.as_ref().ok_or_else(not_ours)?;
     let committed = running.observer.status().committed;
     let dead = dead_rows(&graph, home, table, committed).await?;
-    let mut reading = Reading::new(&graph.inputs[table])?;
+    let mut reading = Reading::new(&graph.inputs[table]);
     let mut summary = Summary::default();
     for batch in dead {
         let meant = wish.of(&batch)?;
@@ -228,7 +228,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(input: &'a Input) -> Result<Self> {
+    fn new(input: &'a Input) -> Self {
         let schema = input.stream.source_schema();
         let names = input
             .schema
@@ -237,7 +237,7 @@ impl<'a> Reading<'a> {
             .chain(input.stream.schema.fields());
         let metadata = input.stream.metadata.iter().map(|column| &column.field);
         let names = names.chain(metadata).map(|field| field.name().as_str());
-        Ok(Self {
+        Self {
             names: names.collect(),
             decoder: format::decoder(&input.stream).ok(),
             input,
@@ -245,7 +245,7 @@ impl<'a> Reading<'a> {
             rows: vec![],
             origins: vec![],
             unreadable: 0,
-        })
+        }
     }
 
     fn read(&mut self, dead: &RecordBatch) -> Result<()> {

@@ -57,7 +57,7 @@ impl Redriver {
 
     /// Gives rows back, and answers once they are committed.
     pub async fn redrive(&self, redrive: Redrive) -> Result<Outcome> {
-        let ended = |()| {
+        let ended = || {
             Error::unavailable(
                 "the job ended before the rows were committed: ask again once it runs; what came \
                  in does not come in twice",
@@ -65,11 +65,11 @@ impl Redriver {
         };
         let (answer, answered) = oneshot::channel();
         let request = Request { redrive, answer };
-        self.requests.send(request).await.map_err(|_| ended(()))?;
-        let outcome = answered.await.map_err(|_| ended(()))??;
+        self.requests.send(request).await.map_err(|_| ended())?;
+        let outcome = answered.await.map_err(|_| ended())??;
         let mut committed = self.committed.clone();
         let waiting = committed.wait_for(|committed| committed.epoch >= outcome.epoch);
-        waiting.await.map_err(|_| ended(()))?;
+        waiting.await.map_err(|_| ended())?;
         Ok(outcome)
     }
 }

@@ -11,13 +11,12 @@ use engine::operator::union::TimeDomain;
 
 use super::*;
 
-fn ttl(length: i64) -> Option<Ttl> {
-    let domain = TimeDomain::Event { delay: 0 };
-    Some(Ttl {
+fn ttl(length: i64) -> Ttl {
+    Ttl {
         length,
-        domain,
+        domain: TimeDomain::Event { delay: 0 },
         lag: 0,
-    })
+    }
 }
 
 /// Everything but the number of the key, which is nobody's business.
@@ -32,7 +31,7 @@ fn forgetful(
     rows: &[Row],
     cuts: &[(usize, bool)],
 ) -> RecordBatch {
-    let mut chain = Chain::forgetting(release, functions(units), ttl(length));
+    let mut chain = Chain::forgetting(release, functions(units), Some(ttl(length)));
     drive(&mut chain, rows, cuts);
     without_number(&chain.rows())
 }
@@ -90,7 +89,7 @@ fn price(symbol: u8, time: i64) -> Row {
 
 #[test]
 fn memory_is_given_back() {
-    let mut chain = Chain::forgetting(Release::AtOnce, functions(Units::Rows), ttl(1_000));
+    let mut chain = Chain::forgetting(Release::AtOnce, functions(Units::Rows), Some(ttl(1_000)));
     let crowd: Vec<Row> = (0..250).map(|symbol| price(symbol, 0)).collect();
     chain.push(batch(&crowd));
     let size = |chain: &mut Chain| -> usize {
@@ -125,7 +124,7 @@ fn memory_is_given_back() {
 
 #[test]
 fn numbers_of_forgotten_keys_go_to_others() {
-    let mut chain = Chain::forgetting(Release::AtOnce, functions(Units::Rows), ttl(10));
+    let mut chain = Chain::forgetting(Release::AtOnce, functions(Units::Rows), Some(ttl(10)));
     for time in 0..2_000 {
         let symbol = (time % 251) as u8;
         chain.push(batch(&[price(symbol, time * 5)]));
@@ -143,7 +142,7 @@ fn numbers_of_forgotten_keys_go_to_others() {
 #[test]
 fn explain_says_how_long_keys_are_remembered() {
     let functions = vec![of_indicator("rsi", &["price"])];
-    let chain = Chain::forgetting(Release::AtOnce, functions, ttl(3_600_000_000_000));
+    let chain = Chain::forgetting(Release::AtOnce, functions, Some(ttl(3_600_000_000_000)));
     assert_eq!(
         chain.specs[0].to_string(),
         "Key: (symbol) AS _key, ttl 3600s after ts"

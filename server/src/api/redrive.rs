@@ -44,7 +44,7 @@ struct Redrive {
 
 /// What became of them.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-struct Redriven {
+struct GivenBack {
     /// The table.
     table: String,
     /// How many dead rows were meant.
@@ -73,7 +73,7 @@ struct Redriven {
     post, path = "/jobs/{id}/redrive", tag = "jobs", request_body = Option<Redrive>,
     params(("id" = String, Path, description = "Its id or its name")),
     responses(
-        (status = 200, description = "They came in", body = Redriven),
+        (status = 200, description = "They came in", body = GivenBack),
         (status = 400, description = "A value is wrong", body = Problem),
         (status = 404, description = "There is no such job, or it reads no such table",
             body = Problem),
@@ -89,7 +89,7 @@ async fn redrive(
     State(state): State<AppState>,
     Segment(id): Segment<String>,
     MaybeBody(redrive): MaybeBody<Redrive>,
-) -> Result<Json<Redriven>, Problem> {
+) -> Result<Json<GivenBack>, Problem> {
     principal.require(Scope::Write)?;
     let slot = state.jobs.get(&id)?;
     let redrive = redrive.unwrap_or_default();
@@ -148,7 +148,7 @@ async fn redrive(
     let home = state.jobs.home(&slot);
     let giving = async move { redrive::redrive(&running, &home, table, &wish).await };
     let summary = detached(giving).await??;
-    Ok(Json(Redriven {
+    Ok(Json(GivenBack {
         table: name,
         matched: summary.matched,
         redriven: summary.redriven,

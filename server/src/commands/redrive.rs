@@ -1,5 +1,7 @@
 //! `millstream redrive`: asks a running server to give dead rows back to a job.
 
+use std::fmt::Write;
+
 use connectors::http::post;
 use serde_json::{Value, json};
 
@@ -56,7 +58,7 @@ pub(super) async fn redrive(arguments: &cli::Redrive) -> Result<(), Failure> {
     ];
     for (name, why) in left {
         if count(name) > 0 {
-            text.push_str(&format!("; {} {why}", count(name)));
+            let _ = write!(text, "; {} {why}", count(name));
         }
     }
     terminal::print(&(text + "\n"))
