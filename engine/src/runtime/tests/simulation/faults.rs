@@ -169,7 +169,10 @@ pub(super) async fn before(place: Place) -> Result<(), ()> {
     }
     may_die(place, "before").await;
     match here(|world| one_of(world, world.faults.of(place).refused)) {
-        true => Err(note(|| format!("the {place:?} refuses"))),
+        true => {
+            note(|| format!("the {place:?} refuses"));
+            Err(())
+        }
         false => Ok(()),
     }
 }
@@ -178,7 +181,10 @@ pub(super) async fn before(place: Place) -> Result<(), ()> {
 pub(super) async fn after(place: Place) -> Result<(), ()> {
     may_die(place, "after").await;
     match here(|world| one_of(world, world.faults.of(place).denied)) {
-        true => Err(note(|| format!("the {place:?} denies"))),
+        true => {
+            note(|| format!("the {place:?} denies"));
+            Err(())
+        }
         false => Ok(()),
     }
 }
