@@ -231,9 +231,9 @@ pub(super) fn process() -> u64 {
 /// Lets what `begin` begins be of a process.
 pub(super) fn within<T>(process: u64, begin: impl FnOnce() -> T) -> T {
     let before = here(|world| std::mem::replace(&mut world.process, process));
-    let begun = begin();
+    let started = begin();
     here(|world| world.process = before);
-    begun
+    started
 }
 
 /// Stops a process where it stands, until it wakes.
