@@ -18,7 +18,8 @@ use crate::sink::Epoch;
 /// a tap takes note and returns, and waits for nobody who reads what it knows.
 ///
 /// The order is: `restore` at most once; then `rows` of the epochs that recovery repeats, in epoch
-/// order; `committed` with the epoch that the job goes on from, also where that is 0; then `rows`
+/// order; `committed` with the last epoch before this start, also where that is 0, and then with the
+/// one, without rows, that the start begins with (its fence); then `rows`
 /// of the epoch under way, `snapshot` after its last, `committed` once it is in the log, while the
 /// rows of the next epoch come already.
 pub trait Tap: Send + Sync {

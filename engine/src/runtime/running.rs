@@ -134,6 +134,11 @@ impl Running {
         };
         self.status.tell(&recovered.shard);
         self.status.lock().committed = recovered.epoch;
+        if !recovered.finished {
+            // What a predecessor showed of the epoch that is the fence now was never committed.
+            let before = recovered.epoch.0.saturating_sub(1);
+            inputs.taps.committed(Epoch(before));
+        }
         inputs.taps.committed(recovered.epoch);
         self.committed.send_replace(Committed {
             epoch: recovered.epoch,
