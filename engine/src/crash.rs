@@ -38,10 +38,10 @@ points! {
     Appended = "appended",
     /// A transaction has begun, no row is in it.
     TransactionBegun = "transaction-begun",
-    /// The brokers have the rows of the transaction.
-    TransactionFlushed = "transaction-flushed",
-    /// The brokers have the offsets of the transaction.
+    /// The brokers have the number of the epoch, no row is in the transaction.
     TransactionOffsets = "transaction-offsets",
+    /// The brokers have everything that is in the transaction.
+    TransactionFlushed = "transaction-flushed",
     /// The epoch is committed, nobody has been told.
     Committed = "committed",
     /// The epoch is in the hands of all sinks.
