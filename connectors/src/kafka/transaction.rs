@@ -318,8 +318,12 @@ impl Client {
 
     /// Refuses groups of others: they would move the offsets that the job commits there.
     fn refuse_members(&self) -> Result<()> {
-        for (group, Member(consumer)) in &self.groups {
-            let described = consumer.fetch_group_list(Some(group), REQUEST_TIMEOUT);
+        // The producer is connected; a consumer that is not yet takes a second to answer this.
+        let producer = self.producer.as_ref();
+        let producer = producer.ok_or_else(|| Error::internal("there is no producer"))?;
+        let client = producer.client.client();
+        for group in self.groups.keys() {
+            let described = client.fetch_group_list(Some(group), REQUEST_TIMEOUT);
             let described =
                 described.map_err(|error| failed("ask for the group of", self.topic(), error))?;
             let groups = described.groups().iter();
