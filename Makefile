@@ -8,7 +8,7 @@ demo:
 # Every test; starts a real Kafka, which needs Java and Maven, a browser (node, Chromium), and
 # schemathesis (Python) against the API.
 test:
-	cargo test --workspace
+	SEEDS=$${SEEDS:-300} cargo test --workspace
 
 # Formatting, lints, and who may depend on whom.
 check:

@@ -24,8 +24,8 @@ pub struct Transaction<'a> {
 /// write. Before it an epoch is as if it had never been: its input is asked for again. After it
 /// the epoch is never taken back.
 ///
-/// The runtime appends the record of the epoch to the log first, so the log holds every committed
-/// epoch and at most one that is not. Which one that is, [`CommitPoint::last`] tells the next
+/// The runtime appends the record of the epoch to the log before it, so the log holds every
+/// committed epoch and at most one that is not. Which one that is, [`CommitPoint::last`] tells the next
 /// start, and the record is dropped. A job without a commit point is committed by the append
 /// itself: a record is put only where there is none.
 ///
@@ -36,6 +36,13 @@ pub trait CommitPoint: Send {
     /// which epoch was the last; `None` where it knows of none. Called at a start, again where it
     /// was `Unavailable`.
     async fn last(&mut self) -> Result<Option<Epoch>>;
+    /// Sends what an epoch commits, while its record is on its way to the log: nothing of it is
+    /// visible before [`commit`](Self::commit), which needs nothing of it. An `Unavailable` error is
+    /// answered by the same call again, after a while; any other error ends the job.
+    async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
+        let _ = transaction;
+        Ok(())
+    }
     /// Commits an epoch. An `Unavailable` error is answered by the same call again, after a while,
     /// which must not commit twice; any other error ends the job. Its future may be dropped at a
     /// stop: whether the epoch is committed, `last` tells the next start.

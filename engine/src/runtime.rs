@@ -17,7 +17,8 @@
 //! 3. the record of the epoch is appended to the log: everything that the steps after the commit
 //!    need, durable (`appended`). Without a [`CommitPoint`](crate::CommitPoint) that is the commit;
 //! 4. with one, its transaction is: the rows that it carries, the positions of the input and the
-//!    number of the epoch, in one atomic write (`transaction-…`, `committed`);
+//!    number of the epoch, in one atomic write (`committed`). They are sent during step 3
+//!    (`transaction-…`), and nobody sees them before;
 //! 5. the sink loops publish it, in epoch order, idempotently (`published`, `roll-…`);
 //! 6. now and then the shard's state follows as a snapshot, and the log is cut at the oldest of
 //!    snapshot and publication (`snapshot-…`, `cut`). That goes on beside the others and never holds
@@ -34,7 +35,7 @@
 //!
 //! | killed | what the next start does |
 //! |---|---|
-//! | before 3 | the sources are asked again from the last epoch on. Rows that were sent at once are sent again: at least once, never lost. (What a source that cannot be asked again delivered since is lost) |
+//! | before 3 | the sources are asked again from the last epoch on; a transaction is aborted by the fence. Rows that were sent at once are sent again: at least once, never lost. (What a source that cannot be asked again delivered since is lost) |
 //! | between 3 and 4 | the same: the record is dropped, and the transaction was aborted by the fence |
 //! | in 4 | the commit point knows whether it took place |
 //! | after 4 | the journal is run again from the snapshot, and what the sinks lack is published |

@@ -189,15 +189,8 @@ impl KafkaTransactions {
         let work = move |client: &mut Client, cancelled: &AtomicBool| Ok(work(client, cancelled));
         self.client.with(open, work).await?
     }
-}
 
-#[async_trait]
-impl CommitPoint for KafkaTransactions {
-    async fn last(&mut self) -> Result<Option<Epoch>> {
-        self.with(Client::last).await
-    }
-
-    async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()> {
+    fn work(&self, transaction: Transaction<'_>) -> Work {
         let mut offsets = BTreeMap::from([(self.settings.group.clone(), vec![])]);
         for (group, position) in self.settings.groups.iter().zip(transaction.positions) {
             if let Some(group) = group {
@@ -209,11 +202,28 @@ impl CommitPoint for KafkaTransactions {
                 );
             }
         }
-        let work = Work {
+        Work {
             epoch: transaction.epoch,
             rows: transaction.rows.to_vec(),
             offsets,
-        };
+        }
+    }
+}
+
+#[async_trait]
+impl CommitPoint for KafkaTransactions {
+    async fn last(&mut self) -> Result<Option<Epoch>> {
+        self.with(Client::last).await
+    }
+
+    async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
+        let work = self.work(transaction);
+        self.with(move |client, cancelled| client.prepare(&work, cancelled))
+            .await
+    }
+
+    async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()> {
+        let work = self.work(transaction);
         self.with(move |client, cancelled| client.commit(&work, cancelled))
             .await
     }
@@ -249,6 +259,8 @@ struct Client {
     groups: BTreeMap<String, Member>,
     /// Who committed the last epoch before this start.
     predecessor: Option<String>,
+    /// The epoch that waits in the open transaction for the word that commits it.
+    sent: Option<Epoch>,
 }
 
 struct Member(BaseConsumer<Shared>);
@@ -286,6 +298,7 @@ impl Client {
             groups,
             producer: None,
             predecessor: None,
+            sent: None,
             settings: Arc::clone(settings),
         })
     }
@@ -301,7 +314,7 @@ impl Client {
 
     /// A producer whose transactions are the only ones of the job.
     fn open(&mut self, cancelled: &AtomicBool) -> Result<()> {
-        self.producer = None;
+        (self.producer, self.sent) = (None, None);
         let settings = Arc::clone(&self.settings);
         let topics: Vec<_> = settings.tables.iter().map(|t| t.topic.as_str()).collect();
         let producer = Producer::open(&settings.config, &settings.context, &topics, false)?;
@@ -364,20 +377,51 @@ impl Client {
         }))
     }
 
+    /// Sends everything of an epoch but the word that commits it.
+    fn prepare(&mut self, work: &Work, cancelled: &AtomicBool) -> Result<()> {
+        if self.sent == Some(work.epoch) || self.is_committed(work.epoch, cancelled)? {
+            return Ok(());
+        }
+        self.attempt(|client, producer| client.send(producer, work, cancelled))?;
+        self.sent = Some(work.epoch);
+        Ok(())
+    }
+
     /// Commits an epoch. It is called again after an `Unavailable` error: then it may be committed
     /// already, though nobody said so.
     fn commit(&mut self, work: &Work, cancelled: &AtomicBool) -> Result<()> {
-        if self.producer.is_none() {
-            self.refuse_successor()?;
-            self.open(cancelled)?;
-            if self.mark()?.is_some_and(|mark| mark.epoch >= work.epoch) {
-                return Ok(());
-            }
+        self.prepare(work, cancelled)?;
+        if self.sent.take().is_none() {
+            return Ok(());
         }
+        self.attempt(|client, producer| {
+            let topic = client.topic();
+            let commit = || producer.client.commit_transaction(CALL);
+            patient(producer, cancelled, commit)
+                .map_err(|error| failed("commit a transaction for", topic, error))?;
+            client.settings.context.up();
+            Ok(())
+        })
+    }
+
+    /// Whether an epoch is committed though the producer before did not live to say so; there is a
+    /// new one then.
+    fn is_committed(&mut self, epoch: Epoch, cancelled: &AtomicBool) -> Result<bool> {
+        if self.producer.is_some() {
+            return Ok(false);
+        }
+        self.refuse_successor()?;
+        self.open(cancelled)?;
+        Ok(self.mark()?.is_some_and(|mark| mark.epoch >= epoch))
+    }
+
+    /// Works on the transaction; where that fails it is given up, and so is a producer that does
+    /// not survive that.
+    fn attempt(&mut self, work: impl FnOnce(&mut Self, &mut Producer) -> Result<()>) -> Result<()> {
         let Some(mut producer) = self.producer.take() else {
             return Err(Error::internal("there is no producer"));
         };
-        let outcome = self.transact(&mut producer, work, cancelled);
+        let outcome = work(self, &mut producer);
         if outcome.is_ok() || self.abort(&mut producer) {
             self.producer = Some(producer);
         }
@@ -400,12 +444,8 @@ impl Client {
         }
     }
 
-    fn transact(
-        &mut self,
-        producer: &mut Producer,
-        work: &Work,
-        cancelled: &AtomicBool,
-    ) -> Result<()> {
+    /// Begins a transaction and sends what belongs into it.
+    fn send(&mut self, producer: &mut Producer, work: &Work, cancelled: &AtomicBool) -> Result<()> {
         let topic = self.topic().to_owned();
         let refused = |what: &str, error| failed(what, &topic, error);
         let begun = producer.client.begin_transaction();
@@ -431,11 +471,6 @@ impl Client {
         }
         producer.wait(cancelled)?;
         crash::reach(Point::TransactionFlushed);
-        patient(producer, cancelled, || {
-            producer.client.commit_transaction(CALL)
-        })
-        .map_err(|error| refused("commit a transaction for", error))?;
-        self.settings.context.up();
         Ok(())
     }
 

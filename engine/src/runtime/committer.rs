@@ -1,4 +1,5 @@
-//! Steps 2 to 5 of a commit: wait for what is sent at once, append, commit, hand on to the sinks.
+//! Steps 2 to 5 of a commit: wait for what is sent at once, append while the transaction is sent,
+//! commit, hand on to the sinks.
 
 use std::sync::Arc;
 
@@ -128,21 +129,24 @@ impl Committer {
         let started = Instant::now();
         let mut record = commit.record;
         record.published = self.published.get();
-        let Some(bytes) = patiently!(self.patience, self.log.append(&record)) else {
-            return Ok(Err(self.patience.reason().to_owned()));
-        };
-        crash::reach(Point::Appended);
         let mut committed = self.committed.borrow().clone();
         committed.add(&record);
-        if let Some(point) = &mut self.point {
-            let transaction = Transaction {
-                epoch: record.epoch,
-                rows: &commit.carried,
-                positions: &committed.positions,
-            };
-            if patiently!(self.point_patience, point.commit(transaction)).is_none() {
-                return Ok(Err(self.point_patience.reason().to_owned()));
-            }
+        let transaction = Transaction {
+            epoch: record.epoch,
+            rows: &commit.carried,
+            positions: &committed.positions,
+        };
+        let (appended, sent) = self.append(&record, transaction).await;
+        let Some(bytes) = appended? else {
+            return Ok(Err(self.patience.reason().to_owned()));
+        };
+        if sent?.is_none() {
+            return Ok(Err(self.point_patience.reason().to_owned()));
+        }
+        if let Some(point) = &mut self.point
+            && patiently!(self.point_patience, point.commit(transaction)).is_none()
+        {
+            return Ok(Err(self.point_patience.reason().to_owned()));
         }
         crash::reach(Point::Committed);
         self.status.lock().commits.add(started.elapsed(), bytes);
@@ -154,6 +158,34 @@ impl Committer {
             self.snapshots.send_replace(Some(Arc::new(snapshot)));
         }
         Ok(Ok(()))
+    }
+
+    /// Appends a record, and sends its transaction meanwhile, where there is one; `None` where the
+    /// job is to stop first. The bytes of the record.
+    async fn append(
+        &mut self,
+        record: &Record,
+        transaction: Transaction<'_>,
+    ) -> (Result<Option<u64>>, Result<Option<()>>) {
+        let Self {
+            log,
+            patience,
+            point,
+            point_patience,
+            ..
+        } = self;
+        let append = async {
+            let bytes = patiently!(patience, log.append(record));
+            crash::reach(Point::Appended);
+            Ok(bytes)
+        };
+        let send = async {
+            let Some(point) = point else {
+                return Ok(Some(()));
+            };
+            Ok(patiently!(point_patience, point.prepare(transaction)))
+        };
+        tokio::join!(append, send)
     }
 
     /// Tells everybody that an epoch is committed. What the commit point carried is out with it.

@@ -29,8 +29,9 @@ use executor::{below, here, kill, note, put_to_sleep, simulate, sleep, spawn, wa
 use faults::{Faults, death};
 use town::{Town, nothing_lacks};
 
-/// Seeds of each test, unless `SEEDS` says otherwise.
-const SEEDS: u64 = 300;
+/// Seeds of each test, unless `SEEDS` says otherwise (`make test` runs more): few enough to be
+/// run after every edit.
+const SEEDS: u64 = 60;
 
 /// How a job ended, and how many turns that took.
 struct End {

@@ -80,6 +80,7 @@ impl Broker {
         Box::new(Holder {
             broker: self.clone(),
             number: 0,
+            prepared: None,
         })
     }
 }
@@ -87,6 +88,8 @@ impl Broker {
 struct Holder {
     broker: Broker,
     number: u64,
+    /// The epoch whose rows were sent last.
+    prepared: Option<Epoch>,
 }
 
 #[async_trait::async_trait]
@@ -104,7 +107,15 @@ impl CommitPoint for Holder {
         Ok(last)
     }
 
+    async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
+        before(Place::Broker).await.map_err(away)?;
+        self.prepared = Some(transaction.epoch);
+        after(Place::Broker).await.map_err(away)
+    }
+
     async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()> {
+        let known = self.prepared.is_none_or(|epoch| epoch == transaction.epoch);
+        assert!(known, "another epoch was prepared");
         before(Place::Broker).await.map_err(away)?;
         {
             let mut committed = self.broker.lock();
