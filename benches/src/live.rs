@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::measure::{Sample, contest, contestant};
+use crate::measure::{Sample, Scope, contest, contestant};
 use crate::report::{Goal, Section, number};
 use crate::{Size, job};
-use readers::{Kind, Readers};
+use readers::{Kind, Look, Readers};
 use serving::Server;
 pub use serving::child;
 
@@ -50,8 +50,12 @@ struct Round {
     published: u64,
     /// Rows that arrived, over all readers.
     rows: u64,
+    /// Rows of which readers were told only that they were left out.
+    left_out: u64,
     bytes: u64,
+    /// Seconds of processor time of the server, and of this process, the readers.
     processor: f64,
+    reading: f64,
     wall: f64,
     /// Microseconds, sorted.
     latencies: Vec<u32>,
@@ -71,16 +75,24 @@ impl Round {
 /// Publishes to readers that are there, until all have everything.
 async fn round(server: &mut Server, readers: &Readers, rate: f64, seconds: f64) -> Result<Round> {
     readers.forget();
+    let reading = Scope::Process.processor_time()?;
     let before = server.processor_time()?;
     let started = std::time::Instant::now();
     let rows = server.publish(rate, seconds)?;
-    readers.all_have(rows, Duration::from_secs(15)).await;
+    let each = match server.kind {
+        // Every row is one reader's.
+        Kind::Feed(Look::Own) => 1,
+        _ => readers.count() as u64,
+    };
+    readers.all_have(rows * each, Duration::from_secs(15)).await;
     let wall = started.elapsed().as_secs_f64();
     Ok(Round {
         published: rows,
         rows: readers.rows(),
+        left_out: readers.left_out(),
         bytes: readers.bytes(),
         processor: server.processor_time()? - before,
+        reading: Scope::Process.processor_time()? - reading,
         wall,
         latencies: readers.latencies(),
     })
@@ -249,36 +261,74 @@ fn stuck(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -
 
 fn feed(section: &mut Section, size: Size, runtime: &tokio::runtime::Runtime) -> Result<()> {
     section.say(format!(
-        "A job is pushed JSON of {} symbols, computes RSI and EMA, and commits every second; {FED} \
-         readers look at ten symbols each, of their own. From a row's making to its reader, the \
-         oldest row of each frame; medians of the rounds:",
+        "A job is pushed JSON of {} symbols, computes RSI and EMA, and commits every second. {FED} \
+         readers look at ten symbols each, of their own, so that every row is some reader's; or all \
+         of them at everything, which is {FED} times as many rows to deliver. From a row's making to \
+         its reader, the oldest row of each frame; medians of the rounds. Who cannot follow is told \
+         the newest row of each symbol, and how many rows it was spared:",
         feeding::SYMBOLS
     ));
     let mut lines = vec![];
-    for rate in FEEDS {
-        let (mut halves, mut tails) = (vec![], vec![]);
-        for _ in 0..size.rounds().min(3) {
-            let mut server = Server::start(Kind::Feed)?;
-            let round = runtime.block_on(async {
-                let readers = Readers::connect(&server, FED, false).await?;
-                round(&mut server, &readers, rate, size.seconds(1.0)).await?;
-                round(&mut server, &readers, rate, size.seconds(5.0)).await
-            })?;
-            let (made, read) = (round.published, round.rows);
-            ensure!(
-                made == read,
-                "{made} rows were made, {read} came to the readers"
-            );
-            halves.push(round.quantile(0.5)?);
-            tails.push(round.quantile(0.99)?);
+    for (look, name) in [(Look::Own, "ten symbols"), (Look::All, "everything")] {
+        for rate in FEEDS {
+            let mut figures: [Vec<f64>; 6] = Default::default();
+            for _ in 0..size.rounds().min(3) {
+                let round = fed(look, rate, size, runtime)?;
+                let told = (round.rows + round.left_out) as f64;
+                let of_round = [
+                    round.quantile(0.5)?,
+                    round.quantile(0.99)?,
+                    round.rows as f64 / round.wall / 1e6,
+                    100.0 * round.left_out as f64 / told,
+                    round.processor / round.wall,
+                    round.reading / round.wall,
+                ];
+                for (all, figure) in figures.iter_mut().zip(of_round) {
+                    all.push(figure);
+                }
+            }
+            let medians = figures.map(median);
+            let events = number(rate / 1e3);
+            if look == Look::Own {
+                let what = format!("feed to reader, p99 at {events} k events/s");
+                section.goal(Goal::at_most(what, medians[1], 5.0, " ms"));
+            }
+            let figures = medians.map(number);
+            lines.push([&[events, name.to_owned()], &figures[..]].concat());
         }
-        let [half, tail] = [halves, tails].map(median);
-        lines.push(vec![number(rate / 1e3), number(half), number(tail)]);
-        let what = format!("feed to reader, p99 at {} k events/s", number(rate / 1e3));
-        section.goal(Goal::at_most(what, tail, 5.0, " ms"));
     }
-    section.table(&["k events/s", "p50 ms", "p99 ms"], &lines);
+    let heads = [
+        "k events/s",
+        "each looks at",
+        "p50 ms",
+        "p99 ms",
+        "M rows/s delivered",
+        "% spared",
+        "cores of the server",
+        "cores of the readers",
+    ];
+    section.table(&heads, &lines);
     Ok(())
+}
+
+/// A round of a job that is fed, behind one that warms it up.
+fn fed(look: Look, rate: f64, size: Size, runtime: &tokio::runtime::Runtime) -> Result<Round> {
+    let mut server = Server::start(Kind::Feed(look))?;
+    runtime.block_on(async {
+        let readers = Readers::connect(&server, FED, false).await?;
+        round(&mut server, &readers, rate, size.seconds(1.0)).await?;
+        let round = round(&mut server, &readers, rate, size.seconds(5.0)).await?;
+        let told = round.rows + round.left_out;
+        let due = match look {
+            Look::Own => round.published,
+            Look::All => round.published * FED as u64,
+        };
+        ensure!(
+            told == due,
+            "{due} rows were due to the readers, {told} were told"
+        );
+        Ok(round)
+    })
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

@@ -1,5 +1,5 @@
 //! A whole job behind live windows: rows are pushed as JSON, pass intake, indicators and commits,
-//! and go to readers of which each looks at ten symbols of its own.
+//! and go to readers of which each looks at ten symbols of its own, or at everything.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use engine::{Tap, Taps};
 use server::live::Hubs;
 use tempfile::TempDir;
 
-use super::readers::now;
+use super::readers::{Look, now};
 use super::serving::Publish;
 use crate::job;
 
@@ -32,7 +32,10 @@ const SQL: &str = "
     FROM trades WINDOW w AS (PARTITION BY symbol ORDER BY ts);";
 
 /// What a reader subscribes to.
-pub(super) fn subscription(reader: usize) -> String {
+pub(super) fn subscription(look: Look, reader: usize) -> String {
+    if look == Look::All {
+        return r#"{"type":"subscribe","id":"a","stream":"signals"}"#.to_owned();
+    }
     let symbols = (reader * EACH..(reader + 1) * EACH).map(|n| format!("'S{:04}'", n % SYMBOLS));
     let condition = format!("symbol IN ({})", symbols.collect::<Vec<_>>().join(", "));
     format!(r#"{{"type":"subscribe","id":"a","stream":"signals","where":"{condition}"}}"#)

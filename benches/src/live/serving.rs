@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::readers::{Kind, now};
+use super::readers::{Kind, Look, now};
 use super::{ROW_BYTES, feeding};
 use crate::{CHILD, job};
 
@@ -106,18 +106,21 @@ pub fn child(arguments: &[String]) -> Result<()> {
     let runtime = job::runtime()?;
     let _inside = runtime.enter();
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
-    let mut out = std::io::stdout();
-    writeln!(out, "{}", listener.local_addr()?)?;
+    let address = listener.local_addr()?;
     let mut publish = match arguments {
         [name] if name == Kind::Millstream.name() => millstream(listener)?,
-        [name] if name == Kind::Feed.name() => {
+        [name] if name == Kind::Feed(Look::All).name() => {
             let hubs = Hubs::new(Limits::default());
+            let publish = feeding::publish(&hubs)?;
             serve(listener, &hubs);
-            feeding::publish(&hubs)?
+            publish
         }
         [name] if name == Kind::Tungstenite.name() => tungstenite(listener),
         _ => bail!("the process of 'live' is given a server"),
     };
+    // Whoever comes now finds what there is to look at.
+    let mut out = std::io::stdout();
+    writeln!(out, "{address}")?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let (rate, seconds) = line.split_once(' ').context("a rate and seconds")?;
