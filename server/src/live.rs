@@ -12,6 +12,7 @@
 //! | `frame`, `outbox` | a message built once, and the bounded queue of a connection |
 //! | `protocol` | the texts |
 //! | `session`, `upgrade`, `sse` | one connection |
+//! | `client`, `callers` | who is at its other end |
 //! | `websocket` | the wire |
 //!
 //! Invariants, each with what enforces it:
@@ -23,6 +24,8 @@
 //! * **A frame is built and compressed once**: readers share its bytes.
 //! * **A connection that waits holds no buffers**: the bench `live` measures its memory.
 
+mod callers;
+mod client;
 mod connections;
 mod core;
 mod cursor;
@@ -47,12 +50,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engine::graph::Target;
 
 use self::core::Sizes;
+pub(crate) use callers::end_those_of_revoked_keys;
+pub use client::{Client, Gate, Who};
 use connections::Connections;
 pub use hub::Hub;
 use protocol::Fault;
 pub use ring::Bounds;
 pub(crate) use routes::routes;
-pub use session::{Gate, serve};
+pub use session::serve;
 pub use sse::{Follow, follow};
 pub use upgrade::{spoken_version, upgrade};
 
@@ -215,6 +220,13 @@ impl Hubs {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.count()
+    }
+
+    /// Ends the connections of the clients that are told so: they may be here no longer.
+    pub fn close_of(&self, those: impl Fn(&str) -> bool) {
+        self.0
+            .connections
+            .close_of(those, 1008, "the key was revoked");
     }
 
     /// Tells everybody that the server goes away and ends all connections.

@@ -13,7 +13,7 @@ use engine::{Epoch, StreamSpec, Tap};
 use futures::SinkExt;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use server::live::{Hubs, Limits, upgrade};
+use server::live::{Hubs, Limits, Who, upgrade};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -179,7 +179,7 @@ fn serve(listener: TcpListener, hubs: &Hubs) {
         while let Ok((stream, _)) = listener.accept().await {
             let hubs = hubs.clone();
             let service = service_fn(move |request| {
-                let answer = upgrade(request, &hubs, None);
+                let answer = upgrade(request, &hubs, Who::Anybody);
                 std::future::ready(answer.map_err(|refusal| anyhow!(refusal.reason)))
             });
             let serving = hyper::server::conn::http1::Builder::new()
