@@ -7,7 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `core`, `ring`, `latest`, `cursor` | what a hub knows and whom it tells what: pure |
-//! | `hub` | the core behind a lock, its inbox and its task |
+//! | `hub`, `pace` | the core behind a lock, its inbox, its task, and when that makes frames |
 //! | `view`, `filter` | which rows and columns a channel shows, and how |
 //! | `frame`, `outbox` | a message built once, and the bounded queue of a connection |
 //! | `protocol` | the texts |
@@ -34,6 +34,7 @@ mod frame;
 mod hub;
 mod latest;
 mod outbox;
+mod pace;
 pub mod protocol;
 mod ring;
 mod routes;
@@ -54,6 +55,7 @@ pub(crate) use callers::end_those_of_revoked_keys;
 pub use client::{Client, Gate, Who};
 use connections::Connections;
 pub use hub::Hub;
+use pace::Metronome;
 use protocol::Fault;
 pub use ring::Bounds;
 pub(crate) use routes::routes;
@@ -109,6 +111,7 @@ struct Inner {
     hubs: Mutex<BTreeMap<(String, String), Arc<Hub>>>,
     limits: Limits,
     connections: Arc<Connections>,
+    metronome: Arc<Metronome>,
     /// The next number of a member or a channel.
     next: AtomicU64,
 }
@@ -123,6 +126,7 @@ impl Hubs {
             hubs: Mutex::default(),
             limits,
             connections,
+            metronome: Metronome::start(),
             next: AtomicU64::new(1),
         }))
     }
@@ -152,7 +156,8 @@ impl Hubs {
             frame_bytes: FRAME_BYTES,
         };
         let hub = Arc::new(Hub::new(job, target, generation, sizes));
-        tokio::spawn(Arc::clone(&hub).run());
+        let metronome = Arc::clone(&self.0.metronome);
+        tokio::spawn(Arc::clone(&hub).run(metronome));
         let name = (job.to_owned(), target.stream.name.clone());
         if let Some(before) = self.lock().insert(name, Arc::clone(&hub)) {
             before.close("the job has started again");

@@ -106,17 +106,17 @@ impl View {
         count: &mut usize,
         out: &mut Vec<u8>,
     ) -> Result<()> {
+        let mask = self.mask(rows)?;
+        if mask.as_ref().is_some_and(|mask| !mask.has_true()) {
+            return Ok(());
+        }
         let shown = rows.project(&self.columns)?;
         let objects = self.objects.of(&shown)?;
         let changed = match before {
             Some(before) if self.changes => Some(self.changed(&shown, before)?),
             _ => None,
         };
-        let mask = self.mask(rows)?;
-        for row in 0..rows.num_rows() {
-            if mask.as_ref().is_some_and(|mask| !mask.value(row)) {
-                continue;
-            }
+        let mut write = |row: usize| {
             if *count > 0 {
                 out.push(b',');
             }
@@ -128,6 +128,10 @@ impl View {
                     objects.write_some(row, wanted, out);
                 }
             }
+        };
+        match &mask {
+            None => (0..rows.num_rows()).for_each(&mut write),
+            Some(mask) => mask.values().set_indices().for_each(&mut write),
         }
         Ok(())
     }
