@@ -58,6 +58,7 @@ struct Seen {
     /// Rows of which it was told only that they were left out.
     left_out: AtomicU64,
     bytes: AtomicU64,
+    messages: AtomicU64,
     latencies: Mutex<Vec<u32>>,
     /// Whether it is told what comes from now on.
     ready: AtomicBool,
@@ -170,6 +171,7 @@ impl Readers {
             seen.first.store(last, Ordering::Relaxed);
             seen.left_out.store(0, Ordering::Relaxed);
             seen.bytes.store(0, Ordering::Relaxed);
+            seen.messages.store(0, Ordering::Relaxed);
             seen.latencies
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -221,6 +223,10 @@ impl Readers {
         self.seen.iter().map(|seen| figure(seen)).sum()
     }
 
+    pub(super) fn messages(&self) -> u64 {
+        self.sum(|seen| seen.messages.load(Ordering::Relaxed))
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.sum(|seen| seen.bytes.load(Ordering::Relaxed))
     }
@@ -255,6 +261,7 @@ fn number_behind(text: &[u8], mark: &[u8]) -> Option<u64> {
 impl Seen {
     /// Notes a message; an error is one here too. Compressed ones are only counted.
     fn take(&self, kind: Kind, payload: &[u8], packed: bool) -> Result<()> {
+        self.messages.fetch_add(1, Ordering::Relaxed);
         if packed || payload.starts_with(br#"{"type":"snapshot""#) {
             self.ready.store(true, Ordering::Relaxed);
             return Ok(());
@@ -271,6 +278,10 @@ impl Seen {
         } else if let Kind::Feed(_) = kind {
             // Which of the stream's rows are a reader's own only counting tells: each is an object
             // without others in it, as the message is.
+            #[expect(
+                clippy::naive_bytecount,
+                reason = "it is made into vector instructions"
+            )]
             let objects = payload.iter().filter(|byte| **byte == b'{').count() as u64;
             let rows = objects - 1 + left_out;
             self.last.fetch_add(rows, Ordering::Relaxed);

@@ -6,8 +6,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use anyhow::{Context, Result, anyhow, bail};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringBuilder};
+use connectors::format::json::objects::Objects;
 use engine::graph::{Port, Target};
 use engine::{Epoch, StreamSpec, Tap};
 use futures::SinkExt;
@@ -18,8 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::feeding;
 use super::readers::{Kind, Look, now};
-use super::{ROW_BYTES, feeding};
 use crate::{CHILD, job};
 
 /// Ticks a second in `/proc/<pid>/stat`.
@@ -146,30 +147,76 @@ fn feed(publish: &mut Publish, rate: f64, seconds: f64) -> Result<u64> {
     Ok(rows)
 }
 
-/// The text that fills a row up to its size.
-fn filler() -> String {
-    let rest = r#"{"symbol":"S0000","at":1700000000000000000,"text":""}"#;
-    "The quick brown fox jumps over 1 lazy dog; ".repeat(8)[..ROW_BYTES - rest.len()].to_owned()
+/// Rows as a job with indicators writes them: about 250 B of JSON, nearly all digits that nobody
+/// can foresee.
+struct Market {
+    next: usize,
+    random: u64,
+    prices: Vec<f64>,
 }
 
-fn rows(count: usize, next: &mut usize, text: &str) -> Result<RecordBatch> {
-    let symbols = (*next..*next + count).map(|n| format!("S{:04}", n % 1_000));
-    *next += count;
-    let born = now();
-    let columns: [(&str, ArrayRef); 3] = [
-        (
-            "symbol",
-            Arc::new(symbols.map(Some).collect::<StringArray>()),
-        ),
-        ("at", Arc::new(Int64Array::from_value(born, count))),
-        (
-            "text",
-            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-                text, count,
-            ))),
-        ),
-    ];
-    Ok(RecordBatch::try_from_iter(columns)?)
+impl Market {
+    fn new() -> Self {
+        Self {
+            next: 0,
+            random: 0x9e37_79b9_7f4a_7c15,
+            prices: vec![100.0; 1_000],
+        }
+    }
+
+    /// The next number between 0 and 1 (xorshift).
+    fn number(&mut self) -> f64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Rows that are born now.
+    fn rows(&mut self, count: usize) -> Result<RecordBatch> {
+        let mut symbols = StringBuilder::new();
+        let mut volumes = vec![];
+        let mut numbers: [Vec<f64>; 7] = Default::default();
+        for _ in 0..count {
+            let symbol = self.next % self.prices.len();
+            self.next += 1;
+            symbols.append_value(format!("S{symbol:04}"));
+            volumes.push((self.number() * 5_000.0) as i64);
+            let price = self.prices[symbol] + self.number() - 0.5;
+            self.prices[symbol] = price;
+            let [sma, fast, slow] = [0.99, 1.0, 1.01].map(|near| near * price + self.number());
+            let row = [
+                (price * 100.0).round() / 100.0,
+                100.0 * self.number(),
+                sma,
+                fast,
+                slow,
+                fast - slow,
+                4.0 * self.number() - 2.0,
+            ];
+            for (column, number) in numbers.iter_mut().zip(row) {
+                column.push(number);
+            }
+        }
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("symbol", Arc::new(symbols.finish())),
+            ("at", Arc::new(Int64Array::from_value(now(), count))),
+            ("volume", Arc::new(Int64Array::from(volumes))),
+        ];
+        let names = [
+            "price",
+            "rsi_14",
+            "sma_20",
+            "ema_12",
+            "ema_26",
+            "macd",
+            "volume_zscore",
+        ];
+        for (name, numbers) in names.into_iter().zip(numbers) {
+            columns.push((name, Arc::new(Float64Array::from(numbers))));
+        }
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
 }
 
 /// Serves live windows.
@@ -192,13 +239,13 @@ fn serve(listener: TcpListener, hubs: &Hubs) {
 
 fn millstream(listener: TcpListener) -> Result<Publish> {
     let hubs = Hubs::new(Limits::default());
-    let (mut next, text) = (0, filler());
+    let mut market = Market::new();
     let target = Target::new(
         StreamSpec {
             name: "rows".to_owned(),
             connector: "blackhole".to_owned(),
             options: std::collections::BTreeMap::new(),
-            schema: rows(0, &mut next, &text)?.schema(),
+            schema: market.rows(0)?.schema(),
             metadata: vec![],
             key: vec!["symbol".to_owned()],
         },
@@ -208,7 +255,7 @@ fn millstream(listener: TcpListener) -> Result<Publish> {
     hub.committed(Epoch(0));
     serve(listener, &hubs);
     Ok(Box::new(move |count| {
-        hub.rows(Epoch(1), &rows(count, &mut next, &text)?);
+        hub.rows(Epoch(1), &market.rows(count)?);
         Ok(())
     }))
 }
@@ -234,15 +281,16 @@ fn tungstenite(listener: TcpListener) -> Publish {
             });
         }
     });
-    let (text, mut next) = (filler(), 0);
+    let mut market = Market::new();
     Box::new(move |count| {
-        for _ in 0..count {
-            let (symbol, born) = (next % 1_000, now());
-            next += 1;
-            let row = format!(r#"{{"symbol":"S{symbol:04}","at":{born},"text":"{text}"}}"#);
-            ensure!(row.len() == ROW_BYTES, "a row has {} bytes", row.len());
+        let rows = market.rows(count)?;
+        let objects = Objects::new(rows.schema())?;
+        let objects = objects.of(&rows)?;
+        for row in 0..count {
+            let mut text = vec![];
+            objects.write(row, &mut text);
             // Nobody may be there.
-            let _ = sender.send(row.into());
+            let _ = sender.send(String::from_utf8(text)?.into());
         }
         Ok(())
     })
