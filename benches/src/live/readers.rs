@@ -9,7 +9,7 @@ use server::live::websocket::{OpCode, encode_masked};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::feeding;
 use super::serving::Server;
@@ -17,7 +17,10 @@ use super::serving::Server;
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// Millstream with rows of indicators.
     Millstream,
+    /// The same with rows of prices and sizes.
+    Quotes,
     /// Millstream with a whole job behind it.
     Feed(Look),
     Tungstenite,
@@ -36,6 +39,7 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Millstream => "millstream",
+            Self::Quotes => "quotes",
             Self::Feed(_) => "feed",
             Self::Tungstenite => "tokio-tungstenite",
         }
@@ -73,10 +77,12 @@ pub(super) struct Readers {
 
 impl Kind {
     /// What a reader says first.
-    fn subscription(self, reader: usize) -> Option<String> {
+    fn subscription(self, reader: usize, readers: usize) -> Option<String> {
         match self {
-            Self::Millstream => Some(r#"{"type":"subscribe","id":"a","stream":"rows"}"#.to_owned()),
-            Self::Feed(look) => Some(feeding::subscription(look, reader)),
+            Self::Millstream | Self::Quotes => {
+                Some(r#"{"type":"subscribe","id":"a","stream":"rows"}"#.to_owned())
+            }
+            Self::Feed(look) => Some(feeding::subscription(look, reader, readers)),
             Self::Tungstenite => None,
         }
     }
@@ -86,7 +92,7 @@ impl Kind {
 async fn open(
     server: &Server,
     mut stream: TcpStream,
-    reader: usize,
+    (reader, readers): (usize, usize),
     deflate: bool,
 ) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
@@ -112,7 +118,7 @@ async fn open(
         "{}",
         String::from_utf8_lossy(&answer)
     );
-    if let Some(subscribe) = server.kind.subscription(reader) {
+    if let Some(subscribe) = server.kind.subscription(reader, readers) {
         let frame = encode_masked(OpCode::Text, false, subscribe.as_bytes(), [1, 2, 3, 4]);
         stream.write_all(&frame).await?;
     }
@@ -126,7 +132,7 @@ pub(super) async fn stuck(server: &Server, count: usize) -> Result<Vec<TcpStream
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(4_096)?;
         let stream = socket.connect(server.address).await?;
-        streams.push(open(server, stream, reader, false).await?);
+        streams.push(open(server, stream, (reader, count), false).await?);
     }
     Ok(streams)
 }
@@ -140,7 +146,7 @@ impl Readers {
         };
         for reader in 0..count {
             let stream = TcpStream::connect(server.address).await?;
-            let stream = open(server, stream, reader, deflate).await?;
+            let stream = open(server, stream, (reader, count), deflate).await?;
             let seen = Arc::new(Seen::default());
             readers.seen.push(Arc::clone(&seen));
             let kind = server.kind;
@@ -179,24 +185,19 @@ impl Readers {
         }
     }
 
-    /// Waits until the readers have been told of so many rows, or nothing more comes.
-    pub(super) async fn all_have(&self, rows: u64, patience: Duration) {
-        let (mut before, mut idle) = (self.told(), Duration::ZERO);
-        let step = Duration::from_millis(10);
-        let all = timeout(patience, async {
-            while before < rows && idle < Duration::from_secs(1) {
-                sleep(step).await;
-                let now = self.told();
-                idle = if now == before {
-                    idle + step
-                } else {
-                    Duration::ZERO
-                };
-                before = now;
-            }
-        });
+    /// Waits until the readers have been told of so many rows, or nothing more comes; says when the
+    /// last of them came.
+    pub(super) async fn all_have(&self, rows: u64) -> Instant {
+        let (mut before, mut since) = (self.told(), Instant::now());
         // Whoever drops rows has fewer of them counted.
-        let _ = all.await;
+        while before < rows && since.elapsed() < Duration::from_secs(2) {
+            sleep(Duration::from_millis(10)).await;
+            let now = self.told();
+            if now > before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+        since
     }
 
     pub(super) fn count(&self) -> usize {

@@ -3,11 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringBuilder};
 use connectors::format::json::objects::Objects;
 use engine::graph::{Port, Target};
 use engine::{Epoch, StreamSpec, Tap};
@@ -20,7 +18,8 @@ use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::feeding;
-use super::readers::{Kind, Look, now};
+use super::readers::{Kind, Look};
+use super::rows::{Content, Market};
 use crate::{CHILD, job};
 
 /// Ticks a second in `/proc/<pid>/stat`.
@@ -109,7 +108,8 @@ pub fn child(arguments: &[String]) -> Result<()> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
     let mut publish = match arguments {
-        [name] if name == Kind::Millstream.name() => millstream(listener)?,
+        [name] if name == Kind::Millstream.name() => millstream(listener, Content::Indicators)?,
+        [name] if name == Kind::Quotes.name() => millstream(listener, Content::Quotes)?,
         [name] if name == Kind::Feed(Look::All).name() => {
             let hubs = Hubs::new(Limits::default());
             let publish = feeding::publish(&hubs)?;
@@ -147,78 +147,6 @@ fn feed(publish: &mut Publish, rate: f64, seconds: f64) -> Result<u64> {
     Ok(rows)
 }
 
-/// Rows as a job with indicators writes them: about 250 B of JSON, nearly all digits that nobody
-/// can foresee.
-struct Market {
-    next: usize,
-    random: u64,
-    prices: Vec<f64>,
-}
-
-impl Market {
-    fn new() -> Self {
-        Self {
-            next: 0,
-            random: 0x9e37_79b9_7f4a_7c15,
-            prices: vec![100.0; 1_000],
-        }
-    }
-
-    /// The next number between 0 and 1 (xorshift).
-    fn number(&mut self) -> f64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Rows that are born now.
-    fn rows(&mut self, count: usize) -> Result<RecordBatch> {
-        let mut symbols = StringBuilder::new();
-        let mut volumes = vec![];
-        let mut numbers: [Vec<f64>; 7] = Default::default();
-        for _ in 0..count {
-            let symbol = self.next % self.prices.len();
-            self.next += 1;
-            symbols.append_value(format!("S{symbol:04}"));
-            volumes.push((self.number() * 5_000.0) as i64);
-            let price = self.prices[symbol] + self.number() - 0.5;
-            self.prices[symbol] = price;
-            let [sma, fast, slow] = [0.99, 1.0, 1.01].map(|near| near * price + self.number());
-            let row = [
-                (price * 100.0).round() / 100.0,
-                100.0 * self.number(),
-                sma,
-                fast,
-                slow,
-                fast - slow,
-                4.0 * self.number() - 2.0,
-            ];
-            for (column, number) in numbers.iter_mut().zip(row) {
-                column.push(number);
-            }
-        }
-        let mut columns: Vec<(&str, ArrayRef)> = vec![
-            ("symbol", Arc::new(symbols.finish())),
-            ("at", Arc::new(Int64Array::from_value(now(), count))),
-            ("volume", Arc::new(Int64Array::from(volumes))),
-        ];
-        let names = [
-            "price",
-            "rsi_14",
-            "sma_20",
-            "ema_12",
-            "ema_26",
-            "macd",
-            "volume_zscore",
-        ];
-        for (name, numbers) in names.into_iter().zip(numbers) {
-            columns.push((name, Arc::new(Float64Array::from(numbers))));
-        }
-        Ok(RecordBatch::try_from_iter(columns)?)
-    }
-}
-
 /// Serves live windows.
 fn serve(listener: TcpListener, hubs: &Hubs) {
     let hubs = hubs.clone();
@@ -237,9 +165,9 @@ fn serve(listener: TcpListener, hubs: &Hubs) {
     });
 }
 
-fn millstream(listener: TcpListener) -> Result<Publish> {
+fn millstream(listener: TcpListener, content: Content) -> Result<Publish> {
     let hubs = Hubs::new(Limits::default());
-    let mut market = Market::new();
+    let mut market = Market::new(content);
     let target = Target::new(
         StreamSpec {
             name: "rows".to_owned(),
@@ -281,7 +209,7 @@ fn tungstenite(listener: TcpListener) -> Publish {
             });
         }
     });
-    let mut market = Market::new();
+    let mut market = Market::new(Content::Indicators);
     Box::new(move |count| {
         let rows = market.rows(count)?;
         let objects = Objects::new(rows.schema())?;
