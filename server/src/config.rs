@@ -51,7 +51,7 @@ pub struct Config {
     /// The origins of web pages that may use the server besides its own, with commas between
     /// them; `*` are all.
     pub origins: String,
-    /// Requests a second of one client.
+    /// Requests a second of one client; a frame that it sends on a live connection is one.
     pub rate_limit: u32,
     /// Requests of one client at once.
     pub rate_burst: u32,

@@ -7,11 +7,12 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `core`, `ring`, `latest`, `cursor` | what a hub knows and whom it tells what: pure |
-//! | `hub` | the core behind a lock, its inbox and its task |
+//! | `hub`, `pace` | the core behind a lock, its inbox, its task, and when that makes frames |
 //! | `view`, `filter` | which rows and columns a channel shows, and how |
 //! | `frame`, `outbox` | a message built once, and the bounded queue of a connection |
 //! | `protocol` | the texts |
 //! | `session`, `upgrade`, `sse` | one connection |
+//! | `client`, `callers` | who is at its other end |
 //! | `websocket` | the wire |
 //!
 //! Invariants, each with what enforces it:
@@ -23,6 +24,8 @@
 //! * **A frame is built and compressed once**: readers share its bytes.
 //! * **A connection that waits holds no buffers**: the bench `live` measures its memory.
 
+mod callers;
+mod client;
 mod connections;
 mod core;
 mod cursor;
@@ -31,6 +34,7 @@ mod frame;
 mod hub;
 mod latest;
 mod outbox;
+mod pace;
 pub mod protocol;
 mod ring;
 mod routes;
@@ -47,12 +51,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engine::graph::Target;
 
 use self::core::Sizes;
+pub(crate) use callers::end_those_of_revoked_keys;
+pub use client::{Client, Gate, Who};
 use connections::Connections;
 pub use hub::Hub;
+use pace::Metronome;
 use protocol::Fault;
 pub use ring::Bounds;
 pub(crate) use routes::routes;
-pub use session::{Gate, serve};
+pub use session::serve;
 pub use sse::{Follow, follow};
 pub use upgrade::{spoken_version, upgrade};
 
@@ -104,6 +111,7 @@ struct Inner {
     hubs: Mutex<BTreeMap<(String, String), Arc<Hub>>>,
     limits: Limits,
     connections: Arc<Connections>,
+    metronome: Arc<Metronome>,
     /// The next number of a member or a channel.
     next: AtomicU64,
 }
@@ -118,6 +126,7 @@ impl Hubs {
             hubs: Mutex::default(),
             limits,
             connections,
+            metronome: Metronome::start(),
             next: AtomicU64::new(1),
         }))
     }
@@ -147,7 +156,8 @@ impl Hubs {
             frame_bytes: FRAME_BYTES,
         };
         let hub = Arc::new(Hub::new(job, target, generation, sizes));
-        tokio::spawn(Arc::clone(&hub).run());
+        let metronome = Arc::clone(&self.0.metronome);
+        tokio::spawn(Arc::clone(&hub).run(metronome));
         let name = (job.to_owned(), target.stream.name.clone());
         if let Some(before) = self.lock().insert(name, Arc::clone(&hub)) {
             before.close("the job has started again");
@@ -215,6 +225,13 @@ impl Hubs {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.count()
+    }
+
+    /// Ends the connections of the clients that are told so: they may be here no longer.
+    pub fn close_of(&self, those: impl Fn(&str) -> bool) {
+        self.0
+            .connections
+            .close_of(those, 1008, "the key was revoked");
     }
 
     /// Tells everybody that the server goes away and ends all connections.

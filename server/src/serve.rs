@@ -10,6 +10,7 @@ use axum::Router;
 use engine::runtime::job::Observer;
 use engine::{Error, Graph, Result, Taps};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::metrics::Metrics;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::jobs::Supervisor;
 use crate::jobs::view::now;
 use crate::listen::{Gate, Listener};
-use crate::live::{Hubs, Limits};
+use crate::live::{Hubs, Limits, end_those_of_revoked_keys};
 use crate::query::Queries;
 use crate::replays::Replays;
 use crate::script::Plan;
@@ -32,6 +33,8 @@ const LAST_COMMITS: Duration = Duration::from_secs(9);
 pub struct Server {
     state: AppState,
     tls: Option<TlsAcceptor>,
+    /// What it looks after beside its requests.
+    _tasks: JoinSet<()>,
     _lock: std::fs::File,
 }
 
@@ -69,9 +72,13 @@ impl Server {
             config: Arc::new(config),
             metrics: Metrics::default(),
         };
+        let mut tasks = JoinSet::new();
+        let (access, hubs) = (state.access.clone(), state.hubs.clone());
+        tasks.spawn(end_those_of_revoked_keys(access, hubs));
         Ok(Self {
             state,
             tls,
+            _tasks: tasks,
             _lock: lock,
         })
     }

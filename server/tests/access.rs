@@ -2,6 +2,7 @@
 
 mod ingest;
 mod keys;
+mod live;
 mod network;
 mod query;
 mod redrive;

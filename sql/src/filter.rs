@@ -2,15 +2,18 @@
 //!
 //! It is compiled once, by the planner of scripts, and then evaluated a batch at a time. It sees
 //! one row: no aggregates, no windows, no sub-selects; and nothing that differs from call to call.
+//! It is kept as the conditions that AND connects, each by itself, so that they can be told apart by
+//! the columns they look at.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::prep_null_mask_filter;
+use arrow::compute::{and, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{ExprSchemable, Volatility};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Spanned, Visit, Visitor};
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -28,7 +31,16 @@ const LONGEST: usize = 16 * 1024;
 /// A boolean expression over the columns of a table.
 #[derive(Debug, Clone)]
 pub struct Filter {
+    /// At least one; all of them are to hold.
+    terms: Vec<Term>,
+}
+
+/// One of the conditions that AND connects.
+#[derive(Debug, Clone)]
+struct Term {
     expression: Arc<dyn Expression>,
+    /// The columns it looks at.
+    columns: Vec<usize>,
 }
 
 impl Filter {
@@ -56,13 +68,42 @@ impl Filter {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let expression = plan(&parsed, schema, &session)?;
-        Ok(Self { expression })
+        let terms = plan(&parsed, schema, &session)?;
+        Ok(Self { terms })
+    }
+
+    /// What it says of these columns alone, if anything, and what else it says.
+    #[must_use]
+    pub fn split(self, columns: &[usize]) -> (Option<Self>, Option<Self>) {
+        let of_those = |term: &Term| {
+            let mut looked_at = term.columns.iter();
+            !term.columns.is_empty() && looked_at.all(|column| columns.contains(column))
+        };
+        let (of_those, others) = self.terms.into_iter().partition(of_those);
+        let filter = |terms: Vec<Term>| (!terms.is_empty()).then_some(Self { terms });
+        (filter(of_those), filter(others))
     }
 
     /// For each row whether it fulfils the condition: NULL does not. A row for which it cannot be
     /// told (a failed cast, a division by zero) does not either.
     pub fn mask(&self, rows: &RecordBatch) -> Evaluated<BooleanArray> {
+        let mut mask: Option<BooleanArray> = None;
+        for term in &self.terms {
+            if mask.as_ref().is_some_and(|mask| !mask.has_true()) {
+                break;
+            }
+            let other = term.mask(rows)?;
+            mask = Some(match mask {
+                None => other,
+                Some(mask) => and(&mask, &other)?,
+            });
+        }
+        Ok(mask.unwrap_or_else(|| BooleanArray::from(vec![true; rows.num_rows()])))
+    }
+}
+
+impl Term {
+    fn mask(&self, rows: &RecordBatch) -> Evaluated<BooleanArray> {
         match self.evaluate(rows) {
             Err(error) if error.kind() == engine::ErrorKind::Invalid => {
                 let row = |i| match self.evaluate(&rows.slice(i, 1)) {
@@ -89,7 +130,7 @@ impl Filter {
     }
 }
 
-fn plan(parsed: &ast::Expr, schema: &Schema, session: &Session<'_>) -> Result<Arc<dyn Expression>> {
+fn plan(parsed: &ast::Expr, schema: &Schema, session: &Session<'_>) -> Result<Vec<Term>> {
     let span = parsed.span();
     let failed = |error| check::explain(&error, span, session);
     let columns = DFSchema::try_from(schema.clone()).map_err(failed)?;
@@ -105,7 +146,19 @@ fn plan(parsed: &ast::Expr, schema: &Schema, session: &Session<'_>) -> Result<Ar
         let error = Error::invalid(message, span);
         return Err(vec![error.hint("compare it with something: price > 10")]);
     }
-    adapt::expression(&session.state, &planned, schema).map_err(failed)
+    let term = |planned: &Expr| {
+        let columns = planned.column_refs().into_iter();
+        Ok(Term {
+            expression: adapt::expression(&session.state, planned, schema)?,
+            columns: columns
+                .map(|column| schema.index_of(&column.name))
+                .collect::<std::result::Result<_, _>>()?,
+        })
+    };
+    let terms = split_conjunction(&planned).into_iter().map(term);
+    terms
+        .collect::<datafusion::common::Result<_>>()
+        .map_err(failed)
 }
 
 /// What no condition over one row can have, with its place.

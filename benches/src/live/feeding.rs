@@ -1,5 +1,5 @@
 //! A whole job behind live windows: rows are pushed as JSON, pass intake, indicators and commits,
-//! and go to readers of which each looks at ten symbols of its own.
+//! and go to readers of which each looks at symbols of its own, or at everything.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,14 +11,12 @@ use engine::{Tap, Taps};
 use server::live::Hubs;
 use tempfile::TempDir;
 
-use super::readers::now;
+use super::readers::{Look, now};
 use super::serving::Publish;
 use crate::job;
 
 /// Symbols that trade.
 pub(super) const SYMBOLS: usize = 1_000;
-/// Those that one reader looks at.
-const EACH: usize = 10;
 /// When a row was made is a column of its own, which the readers compare with their clock. It is
 /// the event time too.
 const SQL: &str = "
@@ -31,9 +29,13 @@ const SQL: &str = "
     SELECT symbol, at, price, rsi(price, 14) OVER w, ema(price, 26) OVER w
     FROM trades WINDOW w AS (PARTITION BY symbol ORDER BY ts);";
 
-/// What a reader subscribes to.
-pub(super) fn subscription(reader: usize) -> String {
-    let symbols = (reader * EACH..(reader + 1) * EACH).map(|n| format!("'S{:04}'", n % SYMBOLS));
+/// What one of so many readers subscribes to.
+pub(super) fn subscription(look: Look, reader: usize, readers: usize) -> String {
+    if look == Look::All {
+        return r#"{"type":"subscribe","id":"a","stream":"signals"}"#.to_owned();
+    }
+    let each = SYMBOLS / readers;
+    let symbols = (reader * each..(reader + 1) * each).map(|n| format!("'S{n:04}'"));
     let condition = format!("symbol IN ({})", symbols.collect::<Vec<_>>().join(", "));
     format!(r#"{{"type":"subscribe","id":"a","stream":"signals","where":"{condition}"}}"#)
 }

@@ -1,6 +1,6 @@
 //! Readers: they count what comes and look at no more of it than that takes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use server::live::websocket::{OpCode, encode_masked};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::feeding;
 use super::serving::Server;
@@ -17,17 +17,30 @@ use super::serving::Server;
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// Millstream with rows of indicators.
     Millstream,
+    /// The same with rows of prices and sizes.
+    Quotes,
     /// Millstream with a whole job behind it.
-    Feed,
+    Feed(Look),
     Tungstenite,
+}
+
+/// What a reader looks at of a job's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Some symbols, which nobody else looks at.
+    Own,
+    /// Everything, as all others.
+    All,
 }
 
 impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Millstream => "millstream",
-            Self::Feed => "feed",
+            Self::Quotes => "quotes",
+            Self::Feed(_) => "feed",
             Self::Tungstenite => "tokio-tungstenite",
         }
     }
@@ -42,30 +55,34 @@ pub(super) fn now() -> i64 {
 /// What one reader has seen.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The number of the last row.
+    /// The number of the last row, those that were left out counted.
     last: AtomicU64,
     /// The same when counting began.
     first: AtomicU64,
+    /// Rows of which it was told only that they were left out.
     left_out: AtomicU64,
     bytes: AtomicU64,
+    messages: AtomicU64,
     latencies: Mutex<Vec<u32>>,
     /// Whether it is told what comes from now on.
-    ready: AtomicU64,
+    ready: AtomicBool,
 }
 
 /// Connections that read as fast as they can, until they are dropped.
 #[derive(Debug)]
 pub(super) struct Readers {
     seen: Vec<Arc<Seen>>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Result<()>>,
 }
 
 impl Kind {
     /// What a reader says first.
-    fn subscription(self, reader: usize) -> Option<String> {
+    fn subscription(self, reader: usize, readers: usize) -> Option<String> {
         match self {
-            Self::Millstream => Some(r#"{"type":"subscribe","id":"a","stream":"rows"}"#.to_owned()),
-            Self::Feed => Some(feeding::subscription(reader)),
+            Self::Millstream | Self::Quotes => {
+                Some(r#"{"type":"subscribe","id":"a","stream":"rows"}"#.to_owned())
+            }
+            Self::Feed(look) => Some(feeding::subscription(look, reader, readers)),
             Self::Tungstenite => None,
         }
     }
@@ -75,7 +92,7 @@ impl Kind {
 async fn open(
     server: &Server,
     mut stream: TcpStream,
-    reader: usize,
+    (reader, readers): (usize, usize),
     deflate: bool,
 ) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
@@ -101,7 +118,7 @@ async fn open(
         "{}",
         String::from_utf8_lossy(&answer)
     );
-    if let Some(subscribe) = server.kind.subscription(reader) {
+    if let Some(subscribe) = server.kind.subscription(reader, readers) {
         let frame = encode_masked(OpCode::Text, false, subscribe.as_bytes(), [1, 2, 3, 4]);
         stream.write_all(&frame).await?;
     }
@@ -115,7 +132,7 @@ pub(super) async fn stuck(server: &Server, count: usize) -> Result<Vec<TcpStream
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(4_096)?;
         let stream = socket.connect(server.address).await?;
-        streams.push(open(server, stream, reader, false).await?);
+        streams.push(open(server, stream, (reader, count), false).await?);
     }
     Ok(streams)
 }
@@ -129,27 +146,28 @@ impl Readers {
         };
         for reader in 0..count {
             let stream = TcpStream::connect(server.address).await?;
-            let stream = open(server, stream, reader, deflate).await?;
+            let stream = open(server, stream, (reader, count), deflate).await?;
             let seen = Arc::new(Seen::default());
             readers.seen.push(Arc::clone(&seen));
             let kind = server.kind;
-            readers.tasks.spawn(async move {
-                // A connection that ends has no more to count.
-                let _ = read(stream, kind, deflate, &seen).await;
-            });
+            let reading = async move { read(stream, kind, &seen).await };
+            readers.tasks.spawn(reading);
         }
-        let ready = || {
-            readers
-                .seen
-                .iter()
-                .all(|seen| seen.ready.load(Ordering::Relaxed) > 0)
-        };
         let until = Instant::now() + Duration::from_secs(30);
-        while server.kind != Kind::Tungstenite && !ready() {
+        while server.kind != Kind::Tungstenite && !readers.are_ready() {
             ensure!(Instant::now() < until, "not every reader got its snapshot");
+            if let Some(ended) = readers.tasks.try_join_next() {
+                ended??;
+                bail!("a reader's connection has ended");
+            }
             sleep(Duration::from_millis(5)).await;
         }
         Ok(readers)
+    }
+
+    fn are_ready(&self) -> bool {
+        let mut seen = self.seen.iter();
+        seen.all(|seen| seen.ready.load(Ordering::Relaxed))
     }
 
     /// Counts from here on.
@@ -159,6 +177,7 @@ impl Readers {
             seen.first.store(last, Ordering::Relaxed);
             seen.left_out.store(0, Ordering::Relaxed);
             seen.bytes.store(0, Ordering::Relaxed);
+            seen.messages.store(0, Ordering::Relaxed);
             seen.latencies
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -166,43 +185,51 @@ impl Readers {
         }
     }
 
-    /// Waits until every reader has seen so many rows, or nothing more comes.
-    pub(super) async fn all_have(&self, rows: u64, patience: Duration) {
-        let (mut before, mut idle) = (self.rows(), Duration::ZERO);
-        let step = Duration::from_millis(10);
-        let has = |seen: &Arc<Seen>| {
-            let first = seen.first.load(Ordering::Relaxed);
-            seen.last.load(Ordering::Relaxed) - first >= rows
-        };
-        let all = timeout(patience, async {
-            while !self.seen.iter().all(has) && idle < Duration::from_secs(1) {
-                sleep(step).await;
-                let now = self.rows();
-                idle = if now == before {
-                    idle + step
-                } else {
-                    Duration::ZERO
-                };
-                before = now;
-            }
-        });
+    /// Waits until the readers have been told of so many rows, or nothing more comes; says when the
+    /// last of them came.
+    pub(super) async fn all_have(&self, rows: u64) -> Instant {
+        let (mut before, mut since) = (self.told(), Instant::now());
         // Whoever drops rows has fewer of them counted.
-        let _ = all.await;
+        while before < rows && since.elapsed() < Duration::from_secs(2) {
+            sleep(Duration::from_millis(10)).await;
+            let now = self.told();
+            if now > before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+        since
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Rows that the readers were told of, over all of them: those that came and those that were
+    /// left out.
+    fn told(&self) -> u64 {
+        self.sum(|seen| seen.last.load(Ordering::Relaxed) - seen.first.load(Ordering::Relaxed))
+    }
+
+    /// Rows that were left out, over all readers.
+    pub(super) fn left_out(&self) -> u64 {
+        self.sum(|seen| seen.left_out.load(Ordering::Relaxed))
+    }
+
+    /// Rows that came, over all readers.
     pub(super) fn rows(&self) -> u64 {
-        let count = |seen: &Arc<Seen>| {
-            let all = seen.last.load(Ordering::Relaxed) - seen.first.load(Ordering::Relaxed);
-            all.saturating_sub(seen.left_out.load(Ordering::Relaxed))
-        };
-        self.seen.iter().map(count).sum()
+        self.told().saturating_sub(self.left_out())
+    }
+
+    fn sum(&self, figure: impl Fn(&Seen) -> u64) -> u64 {
+        self.seen.iter().map(|seen| figure(seen)).sum()
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.sum(|seen| seen.messages.load(Ordering::Relaxed))
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.seen
-            .iter()
-            .map(|seen| seen.bytes.load(Ordering::Relaxed))
-            .sum()
+        self.sum(|seen| seen.bytes.load(Ordering::Relaxed))
     }
 
     /// Microseconds from the birth of a frame's first row to the reader, sorted.
@@ -233,36 +260,36 @@ fn number_behind(text: &[u8], mark: &[u8]) -> Option<u64> {
 }
 
 impl Seen {
-    /// Notes a message. Compressed ones are only counted.
-    fn take(&self, kind: Kind, payload: &[u8], packed: bool) {
-        if packed {
-            self.ready.store(1, Ordering::Relaxed);
-            return;
+    /// Notes a message; an error is one here too. Compressed ones are only counted.
+    fn take(&self, kind: Kind, payload: &[u8], packed: bool) -> Result<()> {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        if packed || payload.starts_with(br#"{"type":"snapshot""#) {
+            self.ready.store(true, Ordering::Relaxed);
+            return Ok(());
         }
+        if payload.starts_with(br#"{"type":"error""#) {
+            bail!("{}", String::from_utf8_lossy(payload));
+        }
+        let tail = &payload[payload.len().saturating_sub(80)..];
+        let left_out = number_behind(tail, br#""conflated":"#).unwrap_or_default();
         if kind == Kind::Tungstenite {
             self.last.fetch_add(1, Ordering::Relaxed);
-        } else if kind == Kind::Feed {
-            if !payload.starts_with(br#"{"type":"update""#) {
-                self.ready.store(1, Ordering::Relaxed);
-                return;
-            }
-            // Which of the stream's rows are a reader's own only counting tells.
-            let mark: &[u8] = br#"{"symbol""#;
-            let rows = payload.windows(mark.len()).filter(|text| *text == mark);
-            self.last.fetch_add(rows.count() as u64, Ordering::Relaxed);
-        } else {
-            let tail = &payload[payload.len().saturating_sub(80)..];
-            match number_behind(tail, br#""cursor":"1-1-"#) {
-                Some(last) => self.last.store(last, Ordering::Relaxed),
-                None if payload.starts_with(br#"{"type":"snapshot""#) => {
-                    self.ready.store(1, Ordering::Relaxed);
-                    return;
-                }
-                None => return,
-            }
-            let left_out = number_behind(tail, br#""conflated":"#).unwrap_or_default();
-            self.left_out.fetch_add(left_out, Ordering::Relaxed);
+        } else if !payload.starts_with(br#"{"type":"update""#) {
+            return Ok(());
+        } else if let Kind::Feed(_) = kind {
+            // Which of the stream's rows are a reader's own only counting tells: each is an object
+            // without others in it, as the message is.
+            #[expect(
+                clippy::naive_bytecount,
+                reason = "it is made into vector instructions"
+            )]
+            let objects = payload.iter().filter(|byte| **byte == b'{').count() as u64;
+            let rows = objects - 1 + left_out;
+            self.last.fetch_add(rows, Ordering::Relaxed);
+        } else if let Some(last) = number_behind(tail, br#""cursor":"1-1-"#) {
+            self.last.store(last, Ordering::Relaxed);
         }
+        self.left_out.fetch_add(left_out, Ordering::Relaxed);
         let head = &payload[..payload.len().min(400)];
         if let Some(born) = number_behind(head, br#""at":"#) {
             let micros = (now() - born as i64) / 1_000;
@@ -272,11 +299,12 @@ impl Seen {
                 .unwrap_or_else(PoisonError::into_inner);
             latencies.push(u32::try_from(micros.max(0)).unwrap_or(u32::MAX));
         }
+        Ok(())
     }
 }
 
 /// Reads frames until the connection ends.
-async fn read(mut stream: TcpStream, kind: Kind, deflate: bool, seen: &Seen) -> Result<()> {
+async fn read(mut stream: TcpStream, kind: Kind, seen: &Seen) -> Result<()> {
     let (mut buffer, mut filled) = (vec![0; 2_048], 0);
     loop {
         let count = stream.read(&mut buffer[filled..]).await?;
@@ -293,7 +321,7 @@ async fn read(mut stream: TcpStream, kind: Kind, deflate: bool, seen: &Seen) -> 
             }
             let packed = buffer[start] & 0x40 != 0;
             if buffer[start] & 0x0f == 1 {
-                seen.take(kind, &buffer[start + header..end], packed);
+                seen.take(kind, &buffer[start + header..end], packed)?;
             }
             start = end;
         }
@@ -301,10 +329,6 @@ async fn read(mut stream: TcpStream, kind: Kind, deflate: bool, seen: &Seen) -> 
         filled -= start;
         if filled == buffer.len() {
             buffer.resize(buffer.len() * 2, 0);
-        }
-        // Compressed frames say nothing of their rows here: the server says how many there were.
-        if deflate && seen.last.load(Ordering::Relaxed) == 0 {
-            seen.ready.store(1, Ordering::Relaxed);
         }
     }
 }

@@ -3,23 +3,23 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use anyhow::{Context, Result, anyhow, bail};
+use connectors::format::json::objects::Objects;
 use engine::graph::{Port, Target};
 use engine::{Epoch, StreamSpec, Tap};
 use futures::SinkExt;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use server::live::{Hubs, Limits, upgrade};
+use server::live::{Hubs, Limits, Who, upgrade};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::readers::{Kind, now};
-use super::{ROW_BYTES, feeding};
+use super::feeding;
+use super::readers::{Kind, Look};
+use super::rows::{Content, Market};
 use crate::{CHILD, job};
 
 /// Ticks a second in `/proc/<pid>/stat`.
@@ -106,18 +106,22 @@ pub fn child(arguments: &[String]) -> Result<()> {
     let runtime = job::runtime()?;
     let _inside = runtime.enter();
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
-    let mut out = std::io::stdout();
-    writeln!(out, "{}", listener.local_addr()?)?;
+    let address = listener.local_addr()?;
     let mut publish = match arguments {
-        [name] if name == Kind::Millstream.name() => millstream(listener)?,
-        [name] if name == Kind::Feed.name() => {
+        [name] if name == Kind::Millstream.name() => millstream(listener, Content::Indicators)?,
+        [name] if name == Kind::Quotes.name() => millstream(listener, Content::Quotes)?,
+        [name] if name == Kind::Feed(Look::All).name() => {
             let hubs = Hubs::new(Limits::default());
+            let publish = feeding::publish(&hubs)?;
             serve(listener, &hubs);
-            feeding::publish(&hubs)?
+            publish
         }
         [name] if name == Kind::Tungstenite.name() => tungstenite(listener),
         _ => bail!("the process of 'live' is given a server"),
     };
+    // Whoever comes now finds what there is to look at.
+    let mut out = std::io::stdout();
+    writeln!(out, "{address}")?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let (rate, seconds) = line.split_once(' ').context("a rate and seconds")?;
@@ -143,32 +147,6 @@ fn feed(publish: &mut Publish, rate: f64, seconds: f64) -> Result<u64> {
     Ok(rows)
 }
 
-/// The text that fills a row up to its size.
-fn filler() -> String {
-    let rest = r#"{"symbol":"S0000","at":1700000000000000000,"text":""}"#;
-    "The quick brown fox jumps over 1 lazy dog; ".repeat(8)[..ROW_BYTES - rest.len()].to_owned()
-}
-
-fn rows(count: usize, next: &mut usize, text: &str) -> Result<RecordBatch> {
-    let symbols = (*next..*next + count).map(|n| format!("S{:04}", n % 1_000));
-    *next += count;
-    let born = now();
-    let columns: [(&str, ArrayRef); 3] = [
-        (
-            "symbol",
-            Arc::new(symbols.map(Some).collect::<StringArray>()),
-        ),
-        ("at", Arc::new(Int64Array::from_value(born, count))),
-        (
-            "text",
-            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-                text, count,
-            ))),
-        ),
-    ];
-    Ok(RecordBatch::try_from_iter(columns)?)
-}
-
 /// Serves live windows.
 fn serve(listener: TcpListener, hubs: &Hubs) {
     let hubs = hubs.clone();
@@ -176,7 +154,7 @@ fn serve(listener: TcpListener, hubs: &Hubs) {
         while let Ok((stream, _)) = listener.accept().await {
             let hubs = hubs.clone();
             let service = service_fn(move |request| {
-                let answer = upgrade(request, &hubs, None);
+                let answer = upgrade(request, &hubs, Who::Anybody);
                 std::future::ready(answer.map_err(|refusal| anyhow!(refusal.reason)))
             });
             let serving = hyper::server::conn::http1::Builder::new()
@@ -187,15 +165,15 @@ fn serve(listener: TcpListener, hubs: &Hubs) {
     });
 }
 
-fn millstream(listener: TcpListener) -> Result<Publish> {
+fn millstream(listener: TcpListener, content: Content) -> Result<Publish> {
     let hubs = Hubs::new(Limits::default());
-    let (mut next, text) = (0, filler());
+    let mut market = Market::new(content);
     let target = Target::new(
         StreamSpec {
             name: "rows".to_owned(),
             connector: "blackhole".to_owned(),
             options: std::collections::BTreeMap::new(),
-            schema: rows(0, &mut next, &text)?.schema(),
+            schema: market.rows(0)?.schema(),
             metadata: vec![],
             key: vec!["symbol".to_owned()],
         },
@@ -205,7 +183,7 @@ fn millstream(listener: TcpListener) -> Result<Publish> {
     hub.committed(Epoch(0));
     serve(listener, &hubs);
     Ok(Box::new(move |count| {
-        hub.rows(Epoch(1), &rows(count, &mut next, &text)?);
+        hub.rows(Epoch(1), &market.rows(count)?);
         Ok(())
     }))
 }
@@ -231,15 +209,16 @@ fn tungstenite(listener: TcpListener) -> Publish {
             });
         }
     });
-    let (text, mut next) = (filler(), 0);
+    let mut market = Market::new(Content::Indicators);
     Box::new(move |count| {
-        for _ in 0..count {
-            let (symbol, born) = (next % 1_000, now());
-            next += 1;
-            let row = format!(r#"{{"symbol":"S{symbol:04}","at":{born},"text":"{text}"}}"#);
-            ensure!(row.len() == ROW_BYTES, "a row has {} bytes", row.len());
+        let rows = market.rows(count)?;
+        let objects = Objects::new(rows.schema())?;
+        let objects = objects.of(&rows)?;
+        for row in 0..count {
+            let mut text = vec![];
+            objects.write(row, &mut text);
             // Nobody may be there.
-            let _ = sender.send(row.into());
+            let _ = sender.send(String::from_utf8(text)?.into());
         }
         Ok(())
     })

@@ -159,7 +159,8 @@ async fn list(
 
 /// Revoke a key
 ///
-/// It is good no longer, at once and for good. It stays in the list.
+/// It is good no longer, at once and for good, and the live connections that it opened end. It stays
+/// in the list.
 #[utoipa::path(
     delete, path = "/keys/{id}", tag = "access",
     params(("id" = String, Path, description = "Its id")),
@@ -177,6 +178,7 @@ async fn revoke(
     if !state.access.keys().revoke(&id).await? {
         return Err(Problem::not_found(format!("there is no key '{id}'")));
     }
+    state.hubs.close_of(|client| client == id);
     tracing::info!(key = id, by = %principal.name, "key revoked");
     Ok(StatusCode::NO_CONTENT)
 }

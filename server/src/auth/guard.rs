@@ -153,8 +153,8 @@ fn ticket(request: &Request) -> Option<&str> {
 }
 
 impl Access {
-    /// Counts a request.
-    fn count(&self, principal: &Arc<str>) -> Result<Left, Denied> {
+    /// Counts a request, or a frame of a live connection.
+    pub(crate) fn count(&self, principal: &Arc<str>) -> Result<Left, Denied> {
         self.0.requests.take(principal).map_err(Denied::Often)
     }
 

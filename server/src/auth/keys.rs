@@ -1,6 +1,6 @@
 //! The keys of the store, as requests ask for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,11 @@ impl Keys {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (principal, since) = known.get(digest)?;
         (now.duration_since(*since) < FRESH).then(|| principal.clone())
+    }
+
+    /// The ids of those that were revoked.
+    pub(crate) async fn revoked(&self) -> Result<BTreeSet<String>> {
+        self.store.revoked_keys().await
     }
 
     /// Makes a key; nobody will see it again.

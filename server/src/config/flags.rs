@@ -60,7 +60,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ORIGIN,…")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) origins: Option<String>,
-    /// Requests a second of one client
+    /// Requests a second of one client; a frame that it sends on a live connection is one
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate_limit: Option<u32>,

@@ -20,6 +20,16 @@ struct Entry {
     outbox: Weak<Outbox>,
     /// Whether it answers pings.
     answers: bool,
+    /// Whose it is, where that is known.
+    client: Option<Arc<str>>,
+}
+
+impl Entry {
+    fn close(&self, code: u16, reason: &'static str) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.close(code, reason);
+        }
+    }
 }
 
 /// The list.
@@ -44,6 +54,13 @@ impl Connected {
     /// Seconds on the clock of all outboxes.
     pub(super) fn now(&self) -> u32 {
         self.connections.now()
+    }
+
+    /// It has become known whose it is.
+    pub(super) fn belongs_to(&self, client: &Arc<str>) {
+        if let Some(entry) = self.connections.lock().get_mut(&self.number) {
+            entry.client = Some(Arc::clone(client));
+        }
     }
 }
 
@@ -80,6 +97,7 @@ impl Connections {
         self: &Arc<Self>,
         queue_bytes: usize,
         answers: bool,
+        client: Option<Arc<str>>,
     ) -> Result<Connected, Fault> {
         let mut entries = self.lock();
         if entries.len() >= self.most {
@@ -91,6 +109,7 @@ impl Connections {
         let entry = Entry {
             outbox: Arc::downgrade(&outbox),
             answers,
+            client,
         };
         entries.insert(number, entry);
         Ok(Connected {
@@ -102,9 +121,18 @@ impl Connections {
 
     /// Ends all of them, once what waits is sent.
     pub(super) fn close(&self, code: u16, reason: &'static str) {
-        let entries = self.lock();
-        let outboxes = entries.values().filter_map(|entry| entry.outbox.upgrade());
-        outboxes.for_each(|outbox| outbox.close(code, reason));
+        for entry in self.lock().values() {
+            entry.close(code, reason);
+        }
+    }
+
+    /// Ends those of some clients, once what waits is sent.
+    pub(super) fn close_of(&self, those: impl Fn(&str) -> bool, code: u16, reason: &'static str) {
+        for entry in self.lock().values() {
+            if entry.client.as_deref().is_some_and(&those) {
+                entry.close(code, reason);
+            }
+        }
     }
 
     /// Looks after all connections once a second, as long as there is somebody who holds the list.

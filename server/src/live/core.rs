@@ -8,6 +8,9 @@
 //! channel's cursor, so its next frame follows. A member that is not there yet (a long snapshot, a
 //! resume, a queue that was full) is behind, and gets frames of its own until it has caught up.
 //!
+//! What a condition says of the key alone is asked once a key (`verdicts`): a row then costs a channel
+//! that leaves its key out next to nothing, so that there may be many with conditions of their own.
+//!
 //! What is not committed may be withdrawn, from the end of an epoch on: so no frame has rows on both
 //! sides of the end of an epoch that is not committed.
 //!
@@ -20,6 +23,7 @@ mod member;
 mod saved;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,7 +32,7 @@ use arrow::datatypes::SchemaRef;
 use engine::{Epoch, Result};
 
 use super::cursor::{Cursor, Lives, Place};
-use super::latest::{Before, Keys, Latest};
+use super::latest::{Before, Keys, Latest, Slots};
 use super::ring::{Bounds, Piece, Ring};
 use channel::Channel;
 pub(super) use member::Join;
@@ -59,6 +63,16 @@ pub(super) struct Sizes {
     pub(super) frame_bytes: usize,
 }
 
+/// Rows that no frame has yet.
+#[derive(Debug)]
+struct Fresh {
+    piece: Piece,
+    /// Where the table has a key.
+    slots: Option<Slots>,
+    /// The rows before them, where a channel asks for that.
+    before: Option<Before>,
+}
+
 /// The state of a hub.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -77,8 +91,8 @@ pub(super) struct Core {
     end: Place,
     ring: Ring,
     latest: Option<Latest>,
-    /// Shown since the last flush, with the rows before them where a channel asks for that.
-    fresh: Vec<(Piece, Option<Before>)>,
+    /// Shown since the last flush.
+    fresh: Vec<Fresh>,
     channels: BTreeMap<u64, Channel>,
     members: BTreeMap<u64, Member>,
 }
@@ -149,14 +163,20 @@ impl Core {
 
     fn show(&mut self, piece: Piece) -> Result<()> {
         let changes = self.channels.values().any(|channel| channel.view.changes);
-        let before = match &mut self.latest {
-            Some(latest) => latest.update(&piece, changes)?,
-            None => None,
+        let (slots, before) = match &mut self.latest {
+            Some(latest) => latest
+                .update(&piece, changes)
+                .map(|(slots, before)| (Some(slots), before))?,
+            None => (None, None),
         };
         self.end = piece.last();
         self.ring.push(piece.clone())?;
         if self.ready && !self.channels.is_empty() {
-            self.fresh.push((piece, before));
+            self.fresh.push(Fresh {
+                piece,
+                slots,
+                before,
+            });
         }
         Ok(())
     }

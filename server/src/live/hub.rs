@@ -6,30 +6,27 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use engine::graph::Target;
 use engine::{Emit, Epoch, Result, Snapshot, Tap};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::core::{Core, Join, Sizes, Table};
 use super::cursor::Cursor;
 use super::filter;
 use super::latest::Keys;
 use super::outbox::Outbox;
+use super::pace::{self, Metronome};
 use super::protocol::{Fault, Subscribe};
 use super::ring::Piece;
 use super::view::{Choice, View};
 
-/// Frames of a channel are at least so far apart: with the timer's own grain 3 ms, and 5 ms where
-/// there are many readers, of whom each costs a call into the system a frame.
-const COALESCE: Duration = Duration::from_millis(2);
-const COALESCE_MANY: Duration = Duration::from_millis(4);
-/// So many readers of a stream are many.
-const MANY: usize = 250;
+/// What is left to others between two times of making frames, however long that takes.
+const REST: Duration = Duration::from_millis(1);
 /// How often the cursors of channels without frames follow.
 const FORWARD: Duration = Duration::from_secs(5);
 /// Rows that wait in the inbox at most.
@@ -223,18 +220,20 @@ impl Hub {
     }
 
     /// The task of the hub, until it is closed.
-    pub(super) async fn run(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>, metronome: Arc<Metronome>) {
         let mut forward = interval(FORWARD);
         forward.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.wake.notified() => {
+                    let started = Instant::now();
                     self.flush();
                     if self.is_closed() {
                         return;
                     }
                     let (_, readers) = self.counts();
-                    sleep(if readers < MANY { COALESCE } else { COALESCE_MANY }).await;
+                    let next = started + pace::apart(readers);
+                    metronome.until(next.max(Instant::now() + REST)).await;
                 }
                 _ = forward.tick() => {
                     self.flush();

@@ -66,6 +66,15 @@ struct Held {
     place: Place,
 }
 
+/// The keys of the rows of a batch, as numbers.
+#[derive(Debug, Clone)]
+pub(super) struct Slots {
+    /// The key of each row: its number is smaller than that of a key that came later.
+    pub(super) of: Vec<u32>,
+    /// When the numbers were given: those of another time are other keys'.
+    pub(super) numbering: u64,
+}
+
 /// The row before each row of a batch with the same key.
 #[derive(Debug, Clone)]
 pub(super) struct Before {
@@ -79,7 +88,9 @@ pub(super) struct Before {
 pub(super) struct Latest {
     schema: SchemaRef,
     keys: Keys,
-    slots: HashMap<Box<[u8]>, usize>,
+    slots: HashMap<Box<[u8]>, u32>,
+    /// Counts the times that all keys got new numbers.
+    numbering: u64,
     held: Vec<Held>,
     batches: Vec<RecordBatch>,
     /// Rows of all `batches`.
@@ -95,6 +106,7 @@ impl Latest {
             schema,
             keys,
             slots: HashMap::new(),
+            numbering: 0,
             held: vec![],
             batches: vec![],
             rows: 0,
@@ -106,25 +118,38 @@ impl Latest {
         &self.keys
     }
 
-    /// Takes newer rows; says, if asked, which rows they take the place of.
-    pub(super) fn update(&mut self, piece: &Piece, before: bool) -> Result<Option<Before>> {
+    /// Takes newer rows; tells their keys and, if asked, which rows they take the place of.
+    pub(super) fn update(
+        &mut self,
+        piece: &Piece,
+        before: bool,
+    ) -> Result<(Slots, Option<Before>)> {
         let rows = &piece.rows;
         let keys = self.keys.of(rows)?;
         let batch = self.batches.len();
         self.batches.push(rows.clone());
         self.rows += rows.num_rows();
         let (mut replaced, mut known) = (vec![], vec![]);
+        let mut slots = Slots {
+            of: Vec::with_capacity(rows.num_rows()),
+            numbering: self.numbering,
+        };
         for (row, key) in keys.iter().enumerate() {
             let place = piece.place(row);
             let new = Held { batch, row, place };
-            let old = match self.slots.get(key.as_ref()) {
-                Some(slot) => Some(std::mem::replace(&mut self.held[*slot], new)),
+            let (slot, old) = match self.slots.get(key.as_ref()) {
+                Some(slot) => {
+                    let held = &mut self.held[*slot as usize];
+                    (*slot, Some(std::mem::replace(held, new)))
+                }
                 None => {
-                    self.slots.insert(key.as_ref().into(), self.held.len());
+                    let slot = self.held.len() as u32;
+                    self.slots.insert(key.as_ref().into(), slot);
                     self.held.push(new);
-                    None
+                    (slot, None)
                 }
             };
+            slots.of.push(slot);
             if before {
                 replaced.push(old.map_or((batch, row), |old| (old.batch, old.row)));
                 known.push(old.is_some());
@@ -145,7 +170,7 @@ impl Latest {
             let all = self.all()?;
             self.put(all);
         }
-        Ok(before)
+        Ok((slots, before))
     }
 
     /// Keeps the keys that had a row last, half of them.
@@ -160,6 +185,7 @@ impl Latest {
         let rows = self.gather(&rows)?;
         let places: Vec<Place> = kept.iter().map(|held| held.place).collect();
         self.slots.clear();
+        self.numbering += 1;
         self.restore(rows, &places)
     }
 
@@ -197,7 +223,7 @@ impl Latest {
     pub(super) fn restore(&mut self, all: RecordBatch, places: &[Place]) -> Result<()> {
         let keys = self.keys.of(&all)?;
         for (row, (key, place)) in keys.iter().zip(places).enumerate() {
-            self.slots.insert(key.as_ref().into(), row);
+            self.slots.insert(key.as_ref().into(), row as u32);
             let (batch, place) = (0, *place);
             self.held.push(Held { batch, row, place });
         }
@@ -242,7 +268,7 @@ mod tests {
             let batch = RecordBatch::try_new(Arc::clone(&schema), columns).expect("rows");
             let first = Place::new(Epoch(1), seq + 1);
             seq += rows.len() as u64;
-            let before = latest
+            let (_, before) = latest
                 .update(&Piece { rows: batch, first }, true)
                 .expect("updated");
             (latest.all().expect("all"), before.expect("asked for"))

@@ -7,18 +7,18 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
-use futures::future::BoxFuture;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::callers::{Caller, Door};
 use super::protocol::{self, Subscribe};
 use super::view::Mode;
 use super::websocket::Refusal;
-use super::{Gate, follow, spoken_version, upgrade};
+use super::{Who, follow, spoken_version, upgrade};
 use crate::api::{Fault, Params, Problem, Segment};
-use crate::auth::{Access, Principal, Scope};
+use crate::auth::{Principal, Scope};
 use crate::state::AppState;
 
 /// The routes.
@@ -35,7 +35,9 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 /// "from":"cursor","mode":"rows"}`, `{"type":"unsubscribe","id":"a"}` and `{"type":"ping"}`. The
 /// server sends `subscribed`, `snapshot`, `update`, `forming`, `reset`, `heartbeat`,
 /// `unsubscribed`, `error` and `pong`; an `update` goes on exactly where the frame before it of
-/// its channel ended.
+/// its channel ended. A frame that a client sends counts as a request does: one too many is answered
+/// by an `error` of the code `limit`, and has no other effect. A connection ends, with the code 1008,
+/// when the key that it was opened with is revoked.
 #[utoipa::path(
     get, path = "/live", tag = "live",
     responses(
@@ -49,32 +51,17 @@ async fn open(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let gate = match principal.require(Scope::Read) {
-        Ok(()) => None,
-        Err(_) if principal.is_unknown() => Some(Arc::new(Door(state.access)) as Arc<dyn Gate>),
+    let who = match principal.require(Scope::Read) {
+        Ok(()) => Who::Known(Arc::new(Caller::new(state.access, &principal))),
+        Err(_) if principal.is_unknown() => Who::Unknown(Arc::new(Door(state.access))),
         Err(denied) => return Err(denied.into()),
     };
-    match upgrade(request, &state.hubs, gate) {
+    match upgrade(request, &state.hubs, who) {
         Ok(response) => Ok(response),
         Err(refusal) if refusal.status == StatusCode::UPGRADE_REQUIRED => {
             Ok(([spoken_version()], Problem::from(refusal)).into_response())
         }
         Err(refusal) => Err(refusal.into()),
-    }
-}
-
-/// Opens to a key that comes in the first frame, because browsers cannot send it in a header.
-struct Door(Access);
-
-impl Gate for Door {
-    fn admit(&self, token: String) -> BoxFuture<'_, Result<(), protocol::Fault>> {
-        Box::pin(async move {
-            let principal = self.0.identify(&token).await;
-            let admitted = principal.and_then(|principal| principal.require(Scope::Read));
-            admitted.map_err(|denied| {
-                protocol::Fault::new("unauthorized", Problem::from(denied).detail)
-            })
-        })
     }
 }
 
@@ -148,7 +135,7 @@ async fn events(
         from: last.map(str::to_owned).or(choice.from),
         mode: choice.mode,
     };
-    let events = follow(&state.hubs, request).await?;
+    let events = follow(&state.hubs, request, Some(principal.id)).await?;
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Hubs;
+use super::client::{Gate, Who};
 use super::frame::Frame;
 use super::hub::Hub;
 use super::outbox::Out;
@@ -27,12 +27,6 @@ use io::{Io, Next};
 const ADMISSION: Duration = Duration::from_secs(10);
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// Says whether a token that comes in the first frame opens the door.
-pub trait Gate: Send + Sync {
-    /// Admits the bearer, or says why not.
-    fn admit(&self, token: String) -> BoxFuture<'_, Result<(), Fault>>;
-}
-
 /// A subscription of this connection.
 struct Subscription {
     id: Box<str>,
@@ -43,8 +37,7 @@ struct Subscription {
 struct Session<S> {
     io: Io<S>,
     hubs: Hubs,
-    /// Who must be asked first; `None` once, or where, nobody must be.
-    gate: Option<Arc<dyn Gate>>,
+    who: Who,
     subscriptions: Vec<Subscription>,
 }
 
@@ -63,18 +56,13 @@ impl<S> Drop for Session<S> {
 }
 
 /// Serves a connection whose handshake is done, to its end. `read` is what came behind the
-/// handshake already; with `gate` the first frame must be an `auth` that it admits.
-pub async fn serve<S>(
-    stream: S,
-    read: Bytes,
-    deflate: bool,
-    hubs: Hubs,
-    gate: Option<Arc<dyn Gate>>,
-) where
+/// handshake already; of who is unknown the first frame must be an `auth` that is admitted.
+pub async fn serve<S>(stream: S, read: Bytes, deflate: bool, hubs: Hubs, who: Who)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let limits = hubs.limits();
-    let connected = hubs.0.connections.enter(limits.queue_bytes, true);
+    let connected = hubs.0.connections.enter(limits.queue_bytes, true, who.id());
     let mut decoder = Decoder::new(Role::Server, deflate, limits.frame_bytes);
     decoder.feed(&read);
     // It may be a piece of a larger buffer, which goes with it.
@@ -85,10 +73,16 @@ pub async fn serve<S>(
     let session = Session {
         io: Io::new(stream, connected, decoder, deflate),
         hubs,
-        gate,
+        who,
         subscriptions: vec![],
     };
     session.run().await;
+}
+
+/// The id in a text that is no request, or is not to be one.
+fn id_of(text: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    value.get("id")?.as_str().map(str::to_owned)
 }
 
 /// There are too many connections.
@@ -104,8 +98,8 @@ async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     async fn run(mut self) {
-        if self.gate.is_some() {
-            let admitted = Box::pin(timeout(ADMISSION, self.admission())).await;
+        if let Who::Unknown(gate) = self.who.clone() {
+            let admitted = Box::pin(timeout(ADMISSION, self.admission(&*gate))).await;
             match admitted {
                 Ok(true) => {}
                 Ok(false) => return self.end().await,
@@ -132,20 +126,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Reads until somebody is admitted; false where the connection has ended before.
-    async fn admission(&mut self) -> bool {
+    async fn admission(&mut self, gate: &dyn Gate) -> bool {
         loop {
             match self.io.next().await {
                 Next::Event(Event::Text(text)) => {
                     let request = Request::read(&text);
-                    let (Ok(Request::Auth { token }), Some(gate)) = (request, self.gate.clone())
-                    else {
+                    let Ok(Request::Auth { token }) = request else {
                         let message = "send an auth frame with a token first";
                         self.fail(None, &Fault::new("unauthorized", message));
                         continue;
                     };
                     match gate.admit(token).await {
-                        Ok(()) => {
-                            self.gate = None;
+                        Ok(client) => {
+                            self.io.belongs_to(client.id());
+                            self.who = Who::Known(client);
                             return true;
                         }
                         Err(fault) => {
@@ -196,8 +190,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     async fn take(&mut self, event: Event) {
         match event {
-            Event::Text(text) => self.request(&text).await,
+            Event::Text(text) => match self.who.count() {
+                Ok(()) => self.request(&text).await,
+                Err(fault) => self.fail(id_of(&text).as_deref(), &fault),
+            },
             Event::Binary(_) => self.outbox().close(1003, "frames are JSON texts"),
+            // Of a flood of pings not every one needs an answer (RFC 6455, 5.5.3).
+            Event::Ping(_) if self.who.count().is_err() => {}
             Event::Ping(payload) => {
                 let pong = encode(OpCode::Pong, false, &payload);
                 self.outbox().push(Out::Wire(pong.into()));
@@ -219,9 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             // Whoever is in need not say again who it is.
             Ok(Request::Auth { .. }) => {}
             Err(message) => {
-                let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
-                let id = value.as_ref().and_then(|value| value.get("id")?.as_str());
-                self.fail(id, &Fault::new("malformed", message));
+                self.fail(id_of(text).as_deref(), &Fault::new("malformed", message));
             }
         }
     }

@@ -40,10 +40,15 @@ impl Drop for Follow {
     }
 }
 
-/// Begins to follow a stream.
-pub async fn follow(hubs: &Hubs, mut request: Subscribe) -> Result<Follow, Fault> {
+/// Begins to follow a stream, for a client where it is known who that is.
+pub async fn follow(
+    hubs: &Hubs,
+    mut request: Subscribe,
+    client: Option<Arc<str>>,
+) -> Result<Follow, Fault> {
     let hub = hubs.find(&request.stream)?;
-    let connected = hubs.0.connections.enter(hubs.limits().queue_bytes, false)?;
+    let room = hubs.limits().queue_bytes;
+    let connected = hubs.0.connections.enter(room, false, client)?;
     if request.id.is_empty() {
         request.id.clone_from(&request.stream);
     }

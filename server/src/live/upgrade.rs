@@ -1,7 +1,5 @@
 //! From an HTTP request to a WebSocket: the socket is taken out of hyper, whose buffers go.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::header::SEC_WEBSOCKET_VERSION;
 use axum::http::{HeaderValue, Request, Response, StatusCode};
@@ -11,17 +9,17 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::Hubs;
-use super::session::{Gate, serve};
+use super::client::Who;
+use super::session::serve;
 use super::websocket::{Handshake, Refusal};
 use crate::listen::Stream;
 
 /// Answers a request by an upgrade and serves the connection from then on, on the runtime that it
-/// is called on; or says what is wrong with the request. With `gate` the first frame must say who
-/// it is.
+/// is called on; or says what is wrong with the request.
 pub fn upgrade<B>(
     mut request: Request<B>,
     hubs: &Hubs,
-    gate: Option<Arc<dyn Gate>>,
+    who: Who,
 ) -> Result<Response<Body>, Refusal> {
     let handshake = Handshake::read(request.method(), request.headers())?;
     let waiting = request.extensions_mut().remove::<OnUpgrade>();
@@ -41,7 +39,7 @@ pub fn upgrade<B>(
     let (hubs, deflate) = (hubs.clone(), handshake.deflate);
     tokio::spawn(async move {
         match waiting.await {
-            Ok(upgraded) => begin(upgraded, deflate, hubs, gate),
+            Ok(upgraded) => begin(upgraded, deflate, hubs, who),
             Err(error) => tracing::debug!("an upgrade was not finished: {error}"),
         }
     });
@@ -55,13 +53,13 @@ pub fn spoken_version() -> (axum::http::HeaderName, HeaderValue) {
 }
 
 /// Serves the connection by a task of its own: that of the upgrade, larger, goes.
-fn begin(upgraded: Upgraded, deflate: bool, hubs: Hubs, gate: Option<Arc<dyn Gate>>) {
+fn begin(upgraded: Upgraded, deflate: bool, hubs: Hubs, who: Who) {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
             let (stream, read) = (parts.io.into_inner(), parts.read_buf);
             // Frames are whole when they are written: waiting for more would only delay them.
             let _ = stream.set_nodelay(true);
-            tokio::spawn(async move { serve(stream, read, deflate, hubs, gate).await });
+            tokio::spawn(async move { serve(stream, read, deflate, hubs, who).await });
             return;
         }
         Err(upgraded) => upgraded,
@@ -69,11 +67,11 @@ fn begin(upgraded: Upgraded, deflate: bool, hubs: Hubs, gate: Option<Arc<dyn Gat
     match upgraded.downcast::<TokioIo<Stream>>() {
         Ok(parts) => {
             let (stream, read) = (parts.io.into_inner(), parts.read_buf);
-            tokio::spawn(async move { serve(stream, read, deflate, hubs, gate).await });
+            tokio::spawn(async move { serve(stream, read, deflate, hubs, who).await });
         }
         Err(upgraded) => {
             let stream = TokioIo::new(upgraded);
-            tokio::spawn(async move { serve(stream, Bytes::new(), deflate, hubs, gate).await });
+            tokio::spawn(async move { serve(stream, Bytes::new(), deflate, hubs, who).await });
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{and, not};
+use arrow::compute::{and, not, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use connectors::format::json::objects::{Objects, can_write};
 use engine::{Error, Result};
@@ -36,9 +36,15 @@ pub(super) struct Choice {
     pub(super) mode: Mode,
 }
 
+/// Numbers of rows of a batch, ascending.
+pub(super) type Rows = Vec<u32>;
+
 /// A choice, ready to be applied.
 #[derive(Debug)]
 pub(super) struct View {
+    /// What the condition says of the key alone: the same of all rows of a key.
+    of_key: Option<Filter>,
+    /// What else it says.
     filter: Option<Filter>,
     columns: Vec<usize>,
     objects: Objects,
@@ -63,7 +69,9 @@ impl View {
         filter: Option<Filter>,
     ) -> Result<Self> {
         let objects = Objects::new(Arc::new(schema.project(&choice.columns)?))?;
+        let (of_key, filter) = filter.map_or((None, None), |filter| filter.split(key));
         Ok(Self {
+            of_key,
             filter,
             key: choice
                 .columns
@@ -81,12 +89,41 @@ impl View {
         self.objects.schema()
     }
 
+    /// What the condition says of the key alone, if anything.
+    pub(super) fn of_key(&self) -> Option<&Filter> {
+        self.of_key.as_ref()
+    }
+
     /// Which of these rows are shown; `None`: all.
     fn mask(&self, rows: &RecordBatch) -> Result<Option<BooleanArray>> {
-        self.filter
-            .as_ref()
-            .map(|filter| filter.mask(rows))
-            .transpose()
+        let filters = [&self.of_key, &self.filter].into_iter().flatten();
+        let mut masks = filters.map(|filter| filter.mask(rows));
+        Ok(
+            match (masks.next().transpose()?, masks.next().transpose()?) {
+                (Some(one), Some(other)) => Some(and(&one, &other)?),
+                (mask, _) => mask,
+            },
+        )
+    }
+
+    /// Which of these rows are shown; `None`: all. `of_key` are those whose keys are, where that is
+    /// known already.
+    fn chosen(&self, rows: &RecordBatch, of_key: Option<Rows>) -> Result<Option<Rows>> {
+        let among = match (of_key, &self.of_key) {
+            (None, Some(filter)) => Some(set(&filter.mask(rows)?)),
+            (of_key, _) => of_key,
+        };
+        match (among, &self.filter) {
+            (among, None) => Ok(among),
+            (None, Some(filter)) => Ok(Some(set(&filter.mask(rows)?))),
+            (Some(among), Some(_)) if among.is_empty() => Ok(Some(among)),
+            (Some(among), Some(filter)) => {
+                let places = UInt32Array::from_iter_values(among.iter().copied());
+                let mask = filter.mask(&take_record_batch(rows, &places)?)?;
+                let kept = mask.values().set_indices().map(|place| among[place]);
+                Ok(Some(kept.collect()))
+            }
+        }
     }
 
     /// The rows that are shown.
@@ -98,25 +135,37 @@ impl View {
     }
 
     /// Appends the rows that are shown, with commas between them and before the first one unless
-    /// `count` is zero; adds to `count`. With `before` only what changed, in a view of changes.
+    /// `count` is zero; adds to `count`.
     pub(super) fn write(
         &self,
         rows: &RecordBatch,
+        count: &mut usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.write_of(rows, None, None, count, out)
+    }
+
+    /// [`View::write`] of the rows whose keys are shown, where it is known which. With `before` only
+    /// what changed, in a view of changes.
+    pub(super) fn write_of(
+        &self,
+        rows: &RecordBatch,
+        of_key: Option<Rows>,
         before: Option<&Before>,
         count: &mut usize,
         out: &mut Vec<u8>,
     ) -> Result<()> {
+        let chosen = self.chosen(rows, of_key)?;
+        if chosen.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
         let shown = rows.project(&self.columns)?;
         let objects = self.objects.of(&shown)?;
         let changed = match before {
             Some(before) if self.changes => Some(self.changed(&shown, before)?),
             _ => None,
         };
-        let mask = self.mask(rows)?;
-        for row in 0..rows.num_rows() {
-            if mask.as_ref().is_some_and(|mask| !mask.value(row)) {
-                continue;
-            }
+        let mut write = |row: usize| {
             if *count > 0 {
                 out.push(b',');
             }
@@ -128,6 +177,10 @@ impl View {
                     objects.write_some(row, wanted, out);
                 }
             }
+        };
+        match chosen {
+            None => (0..rows.num_rows()).for_each(&mut write),
+            Some(chosen) => chosen.into_iter().for_each(|row| write(row as usize)),
         }
         Ok(())
     }
@@ -148,6 +201,11 @@ impl View {
         });
         changed.collect()
     }
+}
+
+/// The rows for which it is so.
+fn set(mask: &BooleanArray) -> Rows {
+    mask.values().set_indices().map(|row| row as u32).collect()
 }
 
 /// For which rows two columns differ; NULL is equal to NULL. Columns of rows or lists count as

@@ -1,5 +1,6 @@
 //! The table `keys`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
@@ -83,6 +84,13 @@ impl Store {
     pub(crate) async fn keys(&self) -> Result<Vec<Record>> {
         let all = sqlx::query_as("SELECT * FROM keys ORDER BY id");
         all.fetch_all(self.pool()).await.map_err(failed)
+    }
+
+    /// The ids of the keys that were revoked.
+    pub(crate) async fn revoked_keys(&self) -> Result<BTreeSet<String>> {
+        let ids = sqlx::query_scalar("SELECT id FROM keys WHERE revoked_at IS NOT NULL");
+        let ids: Vec<String> = ids.fetch_all(self.pool()).await.map_err(failed)?;
+        Ok(ids.into_iter().collect())
     }
 
     /// Revokes a key for good; `false` where there is none. One that was revoked stays so, with

@@ -4,7 +4,7 @@ use engine::{Epoch, Tap};
 use serde_json::json;
 
 use super::server::{Server, Word, rows};
-use server::live::Limits;
+use server::live::{Limits, Who};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_and_then_updates_chained_by_cursor() {
@@ -159,7 +159,7 @@ async fn a_job_that_stops_says_so_and_starts_again_under_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_nobody_is_known_a_token_comes_first() {
     let gate = std::sync::Arc::new(Word("sesame"));
-    let server = Server::start_with(Limits::default(), Some(gate)).await;
+    let server = Server::start_with(Limits::default(), Who::Unknown(gate)).await;
     let mut client = server.client().await;
     client
         .say(json!({"type": "subscribe", "id": "a", "stream": "quotes"}))

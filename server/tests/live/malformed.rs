@@ -2,7 +2,7 @@
 
 use futures::SinkExt;
 use serde_json::{Value, json};
-use server::live::Limits;
+use server::live::{Limits, Who};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::server::Server;
@@ -111,7 +111,7 @@ async fn what_is_there_already_or_too_much_is_refused() {
         frame_bytes: 1_000,
         ..Limits::default()
     };
-    let server = Server::start_with(limits, None).await;
+    let server = Server::start_with(limits, Who::Anybody).await;
     let mut client = server.client().await;
     client.subscribe().await;
     client

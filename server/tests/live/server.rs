@@ -14,12 +14,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use engine::graph::{Port, Target};
 use engine::{Epoch, StreamSpec, Tap};
+use futures::future::BoxFuture;
 use futures::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use server::live::protocol::{Fault, Subscribe};
-use server::live::{Gate, Hub, Hubs, Limits, follow, upgrade};
+use server::live::{Client as Known, Gate, Hub, Hubs, Limits, Who, follow, upgrade};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -74,11 +75,11 @@ pub(super) struct Server {
 #[derive(Clone)]
 struct Shared {
     hubs: Hubs,
-    gate: Option<Arc<dyn Gate>>,
+    who: Who,
 }
 
 async fn open(State(shared): State<Shared>, request: Request) -> Response {
-    match upgrade(request, &shared.hubs, shared.gate) {
+    match upgrade(request, &shared.hubs, shared.who) {
         Ok(response) => response,
         Err(refusal) => (refusal.status, refusal.reason).into_response(),
     }
@@ -97,7 +98,7 @@ async fn events(
         from: last.map(|last| last.to_str().unwrap().to_owned()),
         ..Subscribe::default()
     };
-    match follow(&shared.hubs, subscribe).await {
+    match follow(&shared.hubs, subscribe, None).await {
         Ok(follow) => (
             [("content-type", "text/event-stream")],
             Body::from_stream(follow),
@@ -109,16 +110,16 @@ async fn events(
 
 impl Server {
     pub(super) async fn start() -> Self {
-        Self::start_with(Limits::default(), None).await
+        Self::start_with(Limits::default(), Who::Anybody).await
     }
 
-    pub(super) async fn start_with(limits: Limits, gate: Option<Arc<dyn Gate>>) -> Self {
+    pub(super) async fn start_with(limits: Limits, who: Who) -> Self {
         let hubs = Hubs::new(limits);
         let hub = hubs.open("job", &target("quotes", rows(&[], "").schema()), 1);
         hub.committed(Epoch(0));
         let shared = Shared {
             hubs: hubs.clone(),
-            gate,
+            who,
         };
         let router = Router::new()
             .route("/live", get(open))
@@ -208,13 +209,26 @@ impl Client {
     }
 }
 
+/// Whoever has the word.
+struct Bearer(Arc<str>);
+
+impl Known for Bearer {
+    fn id(&self) -> &Arc<str> {
+        &self.0
+    }
+
+    fn count(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 /// Admits one word.
 pub(super) struct Word(pub(super) &'static str);
 
 impl Gate for Word {
-    fn admit(&self, token: String) -> futures::future::BoxFuture<'_, Result<(), Fault>> {
+    fn admit(&self, token: String) -> BoxFuture<'_, Result<Arc<dyn Known>, Fault>> {
         let admitted = match token == self.0 {
-            true => Ok(()),
+            true => Ok(Arc::new(Bearer(token.into())) as Arc<dyn Known>),
             false => Err(Fault::new("unauthorized", "the token is not known")),
         };
         Box::pin(std::future::ready(admitted))

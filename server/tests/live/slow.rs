@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use engine::{Epoch, Tap};
 use serde_json::json;
-use server::live::{Bounds, Limits};
+use server::live::{Bounds, Limits, Who};
 
 use super::server::{PATIENCE, Server, rows};
 
@@ -18,7 +18,7 @@ async fn a_slow_reader_is_conflated_while_another_gets_every_row() {
         },
         ..Limits::default()
     };
-    let server = Server::start_with(limits, None).await;
+    let server = Server::start_with(limits, Who::Anybody).await;
     let (mut slow, mut fast) = (server.client().await, server.client().await);
     slow.subscribe().await;
     fast.subscribe().await;
@@ -91,7 +91,7 @@ async fn who_cannot_catch_up_in_the_ring_is_told_the_newest_rows_again() {
         },
         ..Limits::default()
     };
-    let server = Server::start_with(limits, None).await;
+    let server = Server::start_with(limits, Who::Anybody).await;
     let mut slow = server.client().await;
     slow.subscribe().await;
     let text = "x".repeat(2_000);

@@ -75,6 +75,34 @@ fn a_row_at_fault_is_left_out_and_the_others_are_told() {
 }
 
 #[test]
+fn what_it_says_of_some_columns_is_told_apart() {
+    let split = |text: &str| {
+        let filter = Filter::compile(text, &schema()).unwrap();
+        let selects = |filter: Filter| {
+            filter
+                .mask(&rows())
+                .unwrap()
+                .values()
+                .set_indices()
+                .collect()
+        };
+        let (of_symbol, others) = filter.split(&[0]);
+        let [of_symbol, others]: [Option<Vec<usize>>; 2] =
+            [of_symbol, others].map(|part| part.map(selects));
+        (of_symbol, others)
+    };
+    let text = "rsi > 20.5 AND symbol IN ('AAPL', '7') AND upper(symbol) <> 'X'";
+    assert_eq!(split(text), (Some(vec![0, 3]), Some(vec![0, 2])));
+    assert_eq!(split("symbol = '7'"), (Some(vec![3]), None));
+    assert_eq!(split("symbol = '7' OR n = 1"), (None, Some(vec![0, 3])));
+    assert_eq!(split("true"), (None, Some(vec![0, 1, 2, 3])));
+    assert_eq!(
+        split("CAST(symbol AS BIGINT) = 7 AND 10 / n >= 5"),
+        (Some(vec![3]), Some(vec![0, 1]))
+    );
+}
+
+#[test]
 fn what_a_row_cannot_say_is_refused_with_its_place() {
     let columns = "line 1, column 5: no column is called 'rssi'; did you mean 'rsi'?";
     assert_eq!(refused("1 < rssi"), columns);

@@ -57,9 +57,7 @@ impl Core {
                 let left = rows.slice(page.num_rows(), rows.num_rows() - page.num_rows());
                 let more = left.num_rows() > 0;
                 let (mut text, mut count) = (protocol::snapshot(member.channel, behind.at), 0);
-                channel
-                    .view
-                    .write(&page, None, &mut count, &mut text.bytes)?;
+                channel.view.write(&page, &mut count, &mut text.bytes)?;
                 protocol::end_snapshot(&mut text, more);
                 let cursor = Some(behind.at).filter(|_| !more);
                 member.outbox.push(Out::Message(Frame::of(text, cursor)));
@@ -149,7 +147,7 @@ impl Core {
         let mut left_out = 0;
         if conflate {
             let (newest, of) = self.conflated(view, together)?;
-            view.write(&newest, None, &mut rows, &mut text.bytes)?;
+            view.write(&newest, &mut rows, &mut text.bytes)?;
             left_out = of - rows;
         } else {
             let mut last = at.place;
@@ -158,7 +156,7 @@ impl Core {
                     reached = self.cursor(last);
                     break;
                 }
-                view.write(&piece.rows, None, &mut rows, &mut text.bytes)?;
+                view.write(&piece.rows, &mut rows, &mut text.bytes)?;
                 last = piece.last();
             }
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use engine::Result;
 
-use super::Core;
 use super::member::State;
+use super::verdicts::Verdicts;
+use super::{Core, Fresh};
 use crate::live::cursor::Place;
 use crate::live::frame::{Frame, Text};
 use crate::live::outbox::Outbox;
@@ -25,6 +26,8 @@ pub(super) struct Flowing {
 pub(super) struct Channel {
     pub(super) choice: Choice,
     pub(super) view: Arc<View>,
+    /// Of which keys its condition lets rows through.
+    pub(super) verdicts: Verdicts,
     /// Where its last frame ended.
     pub(super) sent: Place,
     pub(super) flowing: Vec<Flowing>,
@@ -53,7 +56,19 @@ impl Core {
             }
             let view = Arc::clone(&channel.view);
             let (mut text, mut rows, mut reached) = (None, 0, self.end);
-            for (piece, before) in &fresh {
+            for Fresh {
+                piece,
+                slots,
+                before,
+            } in &fresh
+            {
+                let of_key = match (self.channels.get_mut(&number), slots) {
+                    (Some(channel), Some(slots)) => channel.verdicts.of(&view, piece, slots)?,
+                    _ => None,
+                };
+                if of_key.as_ref().is_some_and(Vec::is_empty) {
+                    continue;
+                }
                 let length = text.as_ref().map_or(0, Text::len);
                 let long = length >= self.sizes.frame_bytes;
                 if rows > 0 && (piece.first.epoch != reached.epoch || long) {
@@ -66,7 +81,8 @@ impl Core {
                     .map_or(self.end, |channel| channel.sent);
                 let after = self.cursor(after);
                 let text = text.get_or_insert_with(|| protocol::update(number, after));
-                view.write(&piece.rows, before.as_ref(), &mut rows, &mut text.bytes)?;
+                let (shown, before) = (&piece.rows, before.as_ref());
+                view.write_of(shown, of_key, before, &mut rows, &mut text.bytes)?;
                 reached = piece.last();
             }
             if rows > 0 {
@@ -140,9 +156,7 @@ impl Core {
             let mut text = protocol::forming(*number);
             let mut rows = 0;
             for batch in windows.iter().filter(|batch| batch.num_rows() > 0) {
-                channel
-                    .view
-                    .write(batch, None, &mut rows, &mut text.bytes)?;
+                channel.view.write(batch, &mut rows, &mut text.bytes)?;
             }
             text.raw("]}");
             let frame = Frame::of(text, None);

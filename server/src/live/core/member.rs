@@ -7,6 +7,7 @@ use engine::Result;
 
 use super::Core;
 use super::channel::Channel;
+use super::verdicts::Verdicts;
 use crate::live::cursor::{Cursor, Place};
 use crate::live::frame::Frame;
 use crate::live::outbox::{Out, Outbox};
@@ -127,6 +128,7 @@ impl Core {
         let channel = self.channels.entry(number).or_insert_with(|| Channel {
             choice: join.choice,
             view: join.view,
+            verdicts: Verdicts::default(),
             sent,
             flowing: vec![],
             members: 0,

@@ -112,6 +112,26 @@ fn a_closed_stream_says_so() {
 }
 
 #[test]
+fn what_is_known_of_a_key_is_not_taken_for_that_of_another() {
+    let mut world = World::with_keys(true, false, 2);
+    world.apply(&Step::Subscribe { reader: 1, view: 4 });
+    world.readers[1].frames();
+    let mut told = |rows: &[(u8, i64)]| {
+        world.apply(&Step::Publish(rows.to_vec()));
+        world.apply(&Step::Flush);
+        let frames = world.readers[1].frames();
+        let rows = frames.iter().filter_map(|frame| frame["rows"].as_array());
+        let numbers = rows.flatten().map(|row| row["n"].as_i64());
+        numbers.flatten().collect::<Vec<i64>>()
+    };
+    assert_eq!(told(&[(1, 10), (3, 11), (1, 12)]), [10, 12]);
+    // The key that came first is forgotten, and its number goes to another one.
+    assert_eq!(told(&[(3, 13), (2, 14), (3, 15)]), [14]);
+    assert_eq!(told(&[(3, 16), (1, 17), (4, 18), (2, 19)]), [17, 19]);
+    assert_eq!(told(&[(4, 20), (2, 21), (1, 22), (3, 23)]), [21, 22]);
+}
+
+#[test]
 fn a_channel_whose_condition_leaves_out_all_rows_keeps_its_cursor_fresh() {
     let mut world = World::new(true, false);
     world.apply(&Step::Subscribe { reader: 1, view: 1 });

@@ -73,6 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         &self.connected.outbox
     }
 
+    /// It has become known whose connection it is.
+    pub(super) fn belongs_to(&self, client: &Arc<str>) {
+        self.connected.belongs_to(client);
+    }
+
     pub(super) fn shared_outbox(&self) -> Arc<Outbox> {
         Arc::clone(&self.connected.outbox)
     }

@@ -18,13 +18,18 @@ use crate::live::view::{Choice, Mode, View};
 
 const READERS: usize = 4;
 const PAGE: usize = 6;
+/// More than there are.
+const KEYS: usize = 1_000;
 
-/// Everything; a condition and some columns; changes; changes of a condition.
-const VIEWS: [(Option<&str>, &[usize], Mode); 4] = [
+/// Everything; a condition and some columns; changes; changes of a condition; keys; changes of keys
+/// and a condition.
+const VIEWS: [(Option<&str>, &[usize], Mode); 6] = [
     (None, &[0, 1, 2], Mode::Rows),
     (Some("n % 2 = 0"), &[0, 1], Mode::Rows),
     (None, &[0, 1, 2], Mode::Changes),
     (Some("n % 3 > 0"), &[0, 2], Mode::Changes),
+    (Some("k IN ('K1', 'K2')"), &[0, 1, 2], Mode::Rows),
+    (Some("n % 2 = 0 AND k <> 'K1'"), &[0, 1, 2], Mode::Changes),
 ];
 
 #[derive(Debug, Clone)]
@@ -103,13 +108,13 @@ fn table(keyed: bool, after_commit: bool) -> Table {
     }
 }
 
-fn core(keyed: bool, after_commit: bool, generation: u64) -> Core {
+fn core(keyed: bool, after_commit: bool, generation: u64, keys: usize) -> Core {
     let sizes = Sizes {
         ring: Bounds {
             rows: 60,
             bytes: 1 << 20,
         },
-        keys: 1_000,
+        keys,
         page_rows: PAGE,
         frame_bytes: 400,
     };
@@ -144,10 +149,12 @@ thread_local! {
     };
 }
 
-fn shows(view: usize, n: i64) -> bool {
+fn shows(view: usize, (_, key, n): Fact) -> bool {
     match view {
         1 => n % 2 == 0,
         3 => n % 3 > 0,
+        4 => [1, 2].contains(&key),
+        5 => n % 2 == 0 && key > 1,
         _ => true,
     }
 }
@@ -178,7 +185,12 @@ fn newest_of(facts: &[Fact]) -> Vec<Fact> {
 
 impl World {
     pub(super) fn new(keyed: bool, after_commit: bool) -> Self {
-        let mut core = core(keyed, after_commit, 1);
+        Self::with_keys(keyed, after_commit, KEYS)
+    }
+
+    /// One that remembers so many keys.
+    pub(super) fn with_keys(keyed: bool, after_commit: bool, keys: usize) -> Self {
+        let mut core = core(keyed, after_commit, 1, keys);
         core.committed(Epoch(0)).unwrap();
         Self {
             core,
@@ -296,7 +308,7 @@ impl World {
     fn kill(&mut self) {
         (0..READERS).for_each(|reader| self.leave(reader));
         self.generation += 1;
-        self.core = core(self.keyed, self.after_commit, self.generation);
+        self.core = core(self.keyed, self.after_commit, self.generation, KEYS);
         let mut from = 0;
         if let Some((epoch, state)) = self.snapshot.take_if(|(epoch, _)| *epoch <= self.committed) {
             self.core.restore(Epoch(epoch), &state).unwrap();
@@ -377,7 +389,7 @@ impl World {
                 Told::Snapshot(at, _) => Some(at.place),
                 Told::Update { after, until, .. } => {
                     let lost = self.between(end.unwrap_or(after.place), after.place);
-                    let lost: Vec<Fact> = lost.filter(|fact| shows(reader.view, fact.2)).collect();
+                    let lost: Vec<Fact> = lost.filter(|fact| shows(reader.view, *fact)).collect();
                     assert!(lost.is_empty(), "{lost:?} of {reader:?}");
                     Some(until.place)
                 }
@@ -400,7 +412,7 @@ impl World {
             newest.drain(..newest.len().saturating_sub(PAGE));
         }
         // A condition may have left out rows behind the cursor, which are of newer keys.
-        let wanted = newest.iter().filter(|fact| shows(reader.view, fact.2));
+        let wanted = newest.iter().filter(|fact| shows(reader.view, **fact));
         let wanted: BTreeSet<String> = wanted
             .map(|fact| format!("{:?}", shown(reader.view, *fact)))
             .collect();
@@ -423,7 +435,7 @@ impl World {
     ) {
         let facts = self
             .between(after, until)
-            .filter(|fact| shows(reader.view, fact.2));
+            .filter(|fact| shows(reader.view, *fact));
         let facts: Vec<Fact> = facts.collect();
         assert_eq!(
             rows.len() + conflated,
@@ -468,7 +480,7 @@ impl World {
             // What it shows of a key is the newest row that its condition let through, or an
             // older one: never one that was withdrawn.
             for fact in newest_of(&self.facts) {
-                if !shows(reader.view, fact.2) {
+                if !shows(reader.view, fact) {
                     continue;
                 }
                 let row = shown(reader.view, fact);
