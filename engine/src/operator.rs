@@ -66,6 +66,7 @@ pub trait OperatorSpec: Debug + Display + Send + Sync {
 pub struct Output {
     batches: Vec<RecordBatch>,
     rejected: Vec<RejectedRow>,
+    left_out: u64,
 }
 
 /// A row that an operator could not take: it goes to `<table>$dead`, as JSON.
@@ -91,6 +92,16 @@ impl Output {
             row,
             reason: reason.into(),
         });
+    }
+
+    /// Counts rows of the input that nothing follows from, as their query says.
+    pub fn leave_out(&mut self, rows: usize) {
+        self.left_out += rows as u64;
+    }
+
+    /// How many rows were left out since the last call.
+    pub(crate) fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 
     /// What was emitted since the last call.
@@ -171,7 +182,7 @@ pub trait Map: Send {
 fn row_by_row(
     batch: &RecordBatch,
     out: &mut Output,
-    apply: impl Fn(&RecordBatch) -> Result<RecordBatch>,
+    mut apply: impl FnMut(&RecordBatch) -> Result<RecordBatch>,
 ) -> Result<()> {
     match apply(batch) {
         Ok(rows) => out.emit(rows),

@@ -10,6 +10,7 @@ use super::backlog::Backlog;
 use super::committed::Committed;
 use super::redrive::{Redriver, Request};
 use super::running::Running;
+use super::savepoint::Savepointer;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
 use super::tasks::spawn;
@@ -90,21 +91,21 @@ impl Job {
     ) -> Self {
         let status = SharedStatus::new(first_status(&spec.graph));
         let (committed, receiver) = watch::channel(Committed::default());
-        Self::spawn(status.clone(), receiver, |stop, redrives| {
+        Self::spawn(status.clone(), receiver, |stop, requests| {
             Running {
                 spec,
                 log,
                 clock,
                 status,
                 committed,
-                redrives,
+                requests,
                 stop,
             }
             .run(bindings, recordings)
         })
     }
 
-    /// Runs what `run` makes of the stop signal, and of the end where redrives come out.
+    /// Runs what `run` makes of the stop signal, and of the end where requests come out.
     pub(super) fn spawn<F>(
         status: SharedStatus,
         committed: watch::Receiver<Committed>,
@@ -158,6 +159,12 @@ impl Job {
     #[must_use]
     pub fn redriver(&self) -> Redriver {
         self.redriver.clone()
+    }
+
+    /// Who asks it for savepoints. A replay has none.
+    #[must_use]
+    pub fn savepointer(&self) -> Savepointer {
+        self.redriver.savepointer()
     }
 
     /// Asks the job to stop after a last commit and a snapshot; `wait` tells when it has. What
