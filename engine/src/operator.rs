@@ -59,6 +59,11 @@ pub trait OperatorSpec: Debug + Display + Send + Sync {
     fn is_stateless(&self) -> bool {
         false
     }
+    /// Whether every row in comes out as one row, is left out or is given up: at once, or at the
+    /// latest when the input ends.
+    fn passes_rows(&self) -> bool {
+        false
+    }
 }
 
 /// What an operator emits in one call.

@@ -35,6 +35,15 @@ impl Graph {
     pub fn plan(&self) -> String {
         Plan(self).to_string()
     }
+
+    /// What the plan calls a port: a table by its name, a step by its number.
+    #[must_use]
+    pub fn name_of(&self, port: Port) -> String {
+        match port {
+            Port::Input(table) => self.inputs[table].stream.name.clone(),
+            Port::Node(step) => format!("step {step}"),
+        }
+    }
 }
 
 impl Display for Plan<'_> {
@@ -44,19 +53,12 @@ impl Display for Plan<'_> {
             writeln!(f, "{line}")?;
         }
         for (number, node) in graph.nodes.iter().enumerate() {
-            let inputs = node.inputs.iter().map(|from| port(graph, *from));
+            let inputs = node.inputs.iter().map(|from| graph.name_of(*from));
             let inputs = inputs.collect::<Vec<_>>().join(", ");
             writeln!(f, "step {number} of {inputs}: {}", node.spec)?;
         }
         let mut targets = graph.targets.iter();
         targets.try_for_each(|to| target(f, graph, to))
-    }
-}
-
-fn port(graph: &Graph, port: Port) -> String {
-    match port {
-        Port::Input(table) => graph.inputs[table].stream.name.clone(),
-        Port::Node(step) => format!("step {step}"),
     }
 }
 
@@ -157,7 +159,7 @@ fn target(f: &mut fmt::Formatter<'_>, graph: &Graph, target: &Target) -> fmt::Re
         // When rows are shown says nothing of the state.
         shown: _,
     } = target;
-    let (name, from) = (&stream.name, port(graph, *from));
+    let (name, from) = (&stream.name, graph.name_of(*from));
     writeln!(f, "sink {name} ({}) of {from}", stream.connector)?;
     for (field, expression) in stream.schema.fields().iter().zip(columns) {
         writeln!(f, "{name}: writes {} = {expression}", column(field))?;

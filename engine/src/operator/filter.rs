@@ -38,6 +38,10 @@ impl OperatorSpec for Filter {
     fn is_stateless(&self) -> bool {
         true
     }
+
+    fn passes_rows(&self) -> bool {
+        true
+    }
 }
 
 impl Filter {

@@ -142,6 +142,10 @@ impl OperatorSpec for Over {
         Arc::clone(&self.schema)
     }
 
+    fn passes_rows(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         let mut expressions: Vec<Arc<dyn Expression>> = vec![];
         let mut running = vec![];

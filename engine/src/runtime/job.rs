@@ -18,7 +18,7 @@ use super::warm_up::Recorded;
 use crate::clock::Clock;
 use crate::commit::CommitPoint;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::log::Log;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -202,7 +202,12 @@ pub(super) fn first_status(graph: &Graph) -> Status {
         name: name.clone(),
         ..TargetStatus::default()
     };
+    let read = |node: &Node| {
+        let names = node.inputs.iter().map(|port| graph.name_of(*port));
+        names.collect()
+    };
     Status {
+        reads: graph.nodes.iter().map(read).collect(),
         tables: graph
             .inputs
             .iter()

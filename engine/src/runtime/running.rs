@@ -93,6 +93,7 @@ impl Running {
             let name = &self.spec.graph.inputs[table].stream.name;
             self.status.watch(name, source.waiting());
             self.status.follow(table, source.lag());
+            self.status.follow_skipped(table, source.skipped());
             inputs.kept.push(recorded || !source.repeatable());
             if !source.repeatable() {
                 inputs.once.push(name.clone());
@@ -209,8 +210,9 @@ impl Running {
             None => patiently!(patience, self.log.put_plan(&plan)).ok_or_else(stopped),
             Some(known) if known == plan => Ok(()),
             Some(known) => Err(Error::invalid(format!(
-                "the state in this folder is of another job; {}; use another --data folder, or \
-                 --fresh to start empty",
+                "the state in this folder is of another job; {}; start from a savepoint of that job \
+                 (--from savepoint:NAME), which keeps what is as it was, or empty (--from empty), or \
+                 use another --data folder",
                 difference(&known, &plan)
             ))),
         }

@@ -374,9 +374,10 @@ impl Shard {
         rejected
     }
 
-    /// An error where rows are unaccounted for: what a table's records became does not add up, or
-    /// what a part handed on is not what its readers received.
+    /// An error where rows are unaccounted for: what a table's records became does not add up, what
+    /// a part handed on is not what its readers received, or a step that passes rows on has lost one.
     pub fn check_balance(&self) -> Result<()> {
+        let ended = self.intake.ended().iter().all(|ended| *ended);
         for (input, counts) in self.graph.inputs.iter().zip(self.intake.counts()) {
             if !counts.add_up() {
                 let name = &input.stream.name;
@@ -386,7 +387,11 @@ impl Shard {
         for (number, node) in self.graph.nodes.iter().enumerate() {
             let counts = self.steps[number].counts;
             let handed_on: u64 = node.inputs.iter().map(|from| self.handed_on(*from)).sum();
-            if counts.rows_in + counts.missed != handed_on {
+            // What it has not passed on by the end of its input, it never does.
+            let passed = counts.rows_out + counts.left_out + counts.dead;
+            let lost = node.spec.passes_rows()
+                && (passed > counts.rows_in || (ended && passed < counts.rows_in));
+            if lost || counts.rows_in + counts.missed != handed_on {
                 let told = format!("{}: {counts:?} of {handed_on} handed on to it", node.spec);
                 return Err(unbalanced(&told));
             }
