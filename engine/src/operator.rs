@@ -40,6 +40,12 @@ pub trait Operator: Send {
     fn snapshot(&mut self) -> Result<Snapshot>;
     /// Takes up a state of `snapshot`; called on a fresh operator, before anything else.
     fn restore(&mut self, snapshot: Snapshot) -> Result<()>;
+    /// [`restore`](Self::restore) of a step that had other [parts](OperatorSpec::parts): by part of
+    /// this one the number of the same one there; a part that has none begins empty. One that has no
+    /// parts is not asked.
+    fn restore_parts(&mut self, snapshot: Snapshot, _: &[Option<usize>]) -> Result<()> {
+        self.restore(snapshot)
+    }
     /// Emits the rows that the open windows would have if they closed now. The operator stays as
     /// it is, to the bit. One that has no windows has nothing to emit.
     fn forming(&mut self, _: &mut Output) -> Result<()> {
@@ -58,6 +64,15 @@ pub trait OperatorSpec: Debug + Display + Send + Sync {
     /// looked at may pass it.
     fn is_stateless(&self) -> bool {
         false
+    }
+    /// The parts of its state that do not depend on each other, if it has such: what each depends on
+    /// besides [`base`](Self::base) and the columns in.
+    fn parts(&self) -> Vec<String> {
+        vec![]
+    }
+    /// The display without the parts: what all of the state depends on.
+    fn base(&self) -> String {
+        self.to_string()
     }
     /// Whether every row in comes out as one row, is left out or is given up: at once, or at the
     /// latest when the input ends.

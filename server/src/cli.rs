@@ -91,6 +91,7 @@ pub(crate) struct Script {
      --option trades.properties.bootstrap.servers=localhost:9092\n\n\
      Ctrl-C stops the job after a last commit, a second Ctrl-C at once.\n{CODES}"
 ))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) script: Script,

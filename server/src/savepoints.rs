@@ -1,6 +1,7 @@
 //! The savepoints of a job, in the folder `savepoints` of its data folder: kept of a job that runs
 //! or rests, for as long as nobody removes them.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ pub(crate) fn told(name: &str, inherited: &Inherited) -> String {
     );
     for (parts, what) in [(new, "begins empty"), (dropped, "is given up")] {
         for part in parts {
-            told += &format!("\n  {part} {what}");
+            let _ = write!(told, "\n  {part} {what}");
         }
     }
     told

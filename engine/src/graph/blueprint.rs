@@ -3,7 +3,8 @@
 //!
 //! A part's state follows from its own line and from everything that feeds it. So a part keeps its
 //! state where all of that is equal, and what it then knows is what it would know had the changed
-//! graph run from the beginning; a part that is new knows nothing yet.
+//! graph run from the beginning; a part that is new knows nothing yet. A step whose state consists of
+//! pieces that do not depend on each other, as the functions of an OVER, keeps those that are the same.
 
 use std::collections::HashMap;
 
@@ -23,6 +24,8 @@ pub struct Part {
     columns: Vec<String>,
     /// What feeds it.
     inputs: Vec<Port>,
+    /// Of a step whose state has pieces of its own: what all of it depends on, and each.
+    pieces: Option<(String, Vec<String>)>,
 }
 
 /// The parts of a graph.
@@ -43,6 +46,8 @@ pub struct Takeover {
     pub tables: Vec<Option<usize>>,
     /// By step.
     pub steps: Vec<Option<usize>>,
+    /// By step: where the pieces of its state are there, if it has such.
+    pub pieces: Vec<Vec<Option<usize>>>,
     /// By target.
     pub targets: Vec<Option<usize>>,
 }
@@ -53,6 +58,8 @@ pub struct Takeover {
 struct Prints {
     tables: Vec<u128>,
     steps: Vec<u128>,
+    /// Of steps, less the pieces of their state.
+    bases: Vec<u128>,
     targets: Vec<u128>,
 }
 
@@ -61,6 +68,12 @@ impl Part {
     #[must_use]
     pub fn name(&self) -> &str {
         self.lines.first().map_or("", String::as_str)
+    }
+
+    /// The pieces of its state that do not depend on each other, if it has such.
+    #[must_use]
+    pub fn pieces(&self) -> &[String] {
+        self.pieces.as_ref().map_or(&[], |(_, pieces)| pieces)
     }
 
     /// What kind of step it is.
@@ -82,6 +95,7 @@ impl Part {
             lines,
             columns: vec![],
             inputs: vec![target.from],
+            pieces: None,
         }
     }
 }
@@ -116,12 +130,17 @@ impl Graph {
                 columns: seen,
                 lines: state.into_iter().map(|(_, line)| line).collect(),
                 inputs: vec![],
+                pieces: None,
             }
         });
-        let steps = self.nodes.iter().map(|node| Part {
-            lines: vec![node.spec.to_string()],
-            columns: columns(&node.spec.schema()),
-            inputs: node.inputs.clone(),
+        let steps = self.nodes.iter().map(|node| {
+            let (base, pieces) = (node.spec.base(), node.spec.parts());
+            Part {
+                lines: vec![node.spec.to_string()],
+                columns: columns(&node.spec.schema()),
+                inputs: node.inputs.clone(),
+                pieces: (!pieces.is_empty()).then_some((base, pieces)),
+            }
         });
         Blueprint {
             tables: tables.collect(),
@@ -139,6 +158,7 @@ impl Takeover {
         Self {
             tables: all(graph.inputs.len()),
             steps: all(graph.nodes.len()),
+            pieces: vec![vec![]; graph.nodes.len()],
             targets: all(graph.targets.len()),
         }
     }
@@ -176,23 +196,32 @@ impl Blueprint {
         let seen: Vec<u128> = seen
             .map(|part| fingerprint(&[&part.lines, &part.columns], &[]))
             .collect();
-        let mut steps: Vec<u128> = vec![];
-        let of = |part: &Part, steps: &[u128]| {
+        let (mut steps, mut bases): (Vec<u128>, Vec<u128>) = (vec![], vec![]);
+        let fed_by = |part: &Part, steps: &[u128]| -> Vec<u128> {
             let input = |port: &Port| match port {
                 Port::Input(table) => seen.get(*table),
                 Port::Node(step) => steps.get(*step),
             };
-            let inputs = part.inputs.iter().filter_map(input).copied();
-            fingerprint(&[&part.lines, &part.columns], &inputs.collect::<Vec<_>>())
+            part.inputs.iter().filter_map(input).copied().collect()
+        };
+        let of = |part: &Part, steps: &[u128]| {
+            fingerprint(&[&part.lines, &part.columns], &fed_by(part, steps))
         };
         for part in &self.steps {
-            steps.push(of(part, &steps));
+            let inputs = fed_by(part, &steps);
+            let whole = fingerprint(&[&part.lines, &part.columns], &inputs);
+            bases.push(match &part.pieces {
+                None => whole,
+                Some((base, _)) => fingerprint(&[std::slice::from_ref(base)], &inputs),
+            });
+            steps.push(whole);
         }
         let own = |part: &Part| fingerprint(&[&part.lines], &[]);
         Prints {
             tables: self.tables.iter().map(own).collect(),
             targets: self.targets.iter().map(|part| of(part, &steps)).collect(),
             steps,
+            bases,
         }
     }
 
@@ -205,9 +234,24 @@ impl Blueprint {
             let places: HashMap<u128, usize> = places.map(|(at, print)| (*print, at)).collect();
             own.iter().map(|print| places.get(print).copied()).collect()
         };
+        let mut steps: Vec<Option<usize>> = places(&own.steps, &others.steps);
+        // Then those of which only pieces differ, each from one that nobody has taken.
+        for (at, part) in self.steps.iter().enumerate() {
+            if steps[at].is_none() && part.pieces.is_some() {
+                let mut free = (0..others.bases.len()).filter(|from| !steps.contains(&Some(*from)));
+                steps[at] = free.find(|from| others.bases[*from] == own.bases[at]);
+            }
+        }
+        let pieces = self.steps.iter().zip(&steps).map(|(part, taken)| {
+            let old = taken.and_then(|taken| from.steps.get(taken));
+            let old = old.map_or(&[][..], Part::pieces);
+            let place = |piece| old.iter().position(|of| of == piece);
+            part.pieces().iter().map(place).collect()
+        });
         Takeover {
             tables: places(&own.tables, &others.tables),
-            steps: places(&own.steps, &others.steps),
+            pieces: pieces.collect(),
+            steps,
             targets: places(&own.targets, &others.targets),
         }
     }

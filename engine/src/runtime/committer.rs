@@ -88,7 +88,7 @@ impl Outputs {
 
 impl Outputs {
     /// By output: whether it publishes from the log.
-    pub(super) fn from_log(&self) -> Vec<bool> {
+    pub(super) fn out_of_log(&self) -> Vec<bool> {
         self.sinks.iter().map(Option::is_some).collect()
     }
 

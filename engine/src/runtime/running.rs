@@ -238,7 +238,7 @@ impl Running {
             epochs,
             tasks,
         } = opened;
-        let from_log = outputs.from_log();
+        let from_log = outputs.out_of_log();
         drop((outputs, routes));
         join(tasks).await?;
         self.note_published(&epochs, &from_log).await?;
@@ -271,7 +271,7 @@ impl Running {
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let (commits, commit_receiver) = mpsc::channel(EPOCHS);
         let (snapshots, newest) = watch::channel(None);
-        let from_log = outputs.from_log();
+        let from_log = outputs.out_of_log();
         let keeping = SnapshotLoop {
             log: self.log.clone(),
             from_log: from_log.clone(),

@@ -1,5 +1,6 @@
 //! Savepoints of a running job, and what another graph makes of one.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -69,7 +70,7 @@ pub struct Inherited {
     pub state: StoredSnapshot,
     /// Steps that have a state and go on with it.
     pub kept: usize,
-    /// Tables and steps that begin with what comes from now on.
+    /// Tables, steps and functions that begin with what comes from now on.
     pub new: Vec<String>,
     /// Whose state is given up.
     pub dropped: Vec<String>,
@@ -95,7 +96,7 @@ impl Savepoint {
                 .map(|lost| format!("{}: {}", lost.name, lost.why));
             let mut told = told.collect::<Vec<_>>().join("; ");
             if consequences > 0 {
-                told += &format!("; with the {consequences} steps that this feeds");
+                let _ = write!(told, "; with the {consequences} steps that this feeds");
             }
             return Err(Error::invalid(format!(
                 "savepoint '{}' holds a state that this text has no place for: {told}. Start from \
@@ -113,6 +114,16 @@ impl Savepoint {
         };
         let mut new: Vec<String> = named(blueprint.tables(), &taken.tables);
         new.extend(named(blueprint.steps(), &taken.steps));
+        for ((part, from), pieces) in blueprint
+            .steps()
+            .iter()
+            .zip(&taken.steps)
+            .zip(&taken.pieces)
+        {
+            let pieces = part.pieces().iter().zip(pieces);
+            let begins = pieces.filter(|(_, piece)| from.is_some() && piece.is_none());
+            new.extend(begins.map(|(piece, _)| piece.clone()));
+        }
         Ok(Inherited {
             state: taken_over(self, graph, &taken)?,
             kept,
@@ -139,6 +150,15 @@ fn lost(savepoint: &Savepoint, new: &Blueprint, taken: &Takeover) -> (Vec<Lost>,
                 why: new.change_of_table(old, table),
             });
         }
+    }
+    for ((part, from), kept) in new.steps().iter().zip(&taken.steps).zip(&taken.pieces) {
+        let old = from.and_then(|from| old.steps().get(from));
+        let pieces = old.map_or(&[][..], Part::pieces).iter().enumerate();
+        let gone = pieces.filter(|(at, _)| !kept.contains(&Some(*at)));
+        lost.extend(gone.map(|(_, piece)| Lost {
+            name: piece.clone(),
+            why: format!("it is not in '{}'", part.name()),
+        }));
     }
     let mut consequences = 0;
     let mut without: Vec<bool> = vec![];

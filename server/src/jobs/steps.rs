@@ -81,8 +81,8 @@ impl Supervisor {
             }
             Begin::Savepoint(savepoint, inherited) => {
                 let (graph, state) = (&plan.graph, &inherited.state);
-                let begun = folder.begin_with(graph, &slot.name, savepoint, state).await;
-                begun.map_err(Grounded::Folder)?;
+                let placed = folder.begin_with(graph, &slot.name, savepoint, state).await;
+                placed.map_err(Grounded::Folder)?;
             }
         }
         let mut launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;

@@ -35,19 +35,22 @@ impl Shard {
     fn take_up(&mut self, state: State, snapshot: ShardSnapshot, from: &Takeover) -> Result<()> {
         let lacking = || Error::corrupt("the snapshot lacks a part that its plan has");
         self.intake.take_over(&state.intake, &from.tables)?;
-        let parts = state.watermarks.into_iter().zip(state.counts);
-        let mut parts: Vec<_> = parts.zip(snapshot.steps).map(Some).collect();
-        let mut new = vec![];
+        let known = state.watermarks.into_iter().zip(state.counts);
+        let mut known: Vec<_> = known.zip(snapshot.steps).map(Some).collect();
+        let (from_pieces, mut new) = (&from.pieces, vec![]);
         for (number, from) in from.steps.iter().enumerate() {
             let Some(from) = from else {
                 new.push(number);
                 continue;
             };
-            let part = parts.get_mut(*from).and_then(Option::take);
-            let (((ports, watermark), counts), snapshot) = part.ok_or_else(lacking)?;
+            let taken = known.get_mut(*from).and_then(Option::take);
+            let (((ports, watermark), counts), snapshot) = taken.ok_or_else(lacking)?;
             let step = &mut self.steps[number];
             (step.ports, step.watermark, step.counts) = (ports, watermark, counts);
-            step.operator.restore(snapshot)?;
+            match from_pieces.get(number).map(Vec::as_slice) {
+                None | Some([]) => step.operator.restore(snapshot)?,
+                Some(pieces) => step.operator.restore_parts(snapshot, pieces)?,
+            }
         }
         for (number, from) in from.targets.iter().enumerate() {
             let Some(from) = from else { continue };

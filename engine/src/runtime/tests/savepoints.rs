@@ -199,9 +199,9 @@ fn a_graph_with_more_in_it_keeps_what_it_knows_and_the_new_part_begins() {
 
 #[test]
 fn a_state_without_a_place_is_refused_with_the_difference() {
+    type Change = fn(&mut Graph);
     let world = World::new();
     let savepoint = run_with_savepoint(&world);
-    type Change = fn(&mut Graph);
     let changes: [(Change, &str, &str); 4] = [
         (
             |graph| {
