@@ -42,9 +42,7 @@ fn step_rows_add_up(value: &dyn Fn(&str) -> f64, table: &str) {
     };
     let entered = outcome("accepted") + outcome("late");
     assert!(
-        (step("in") + step("missed") - entered).abs() < 0.5,
-        "{text}"
-    );
+        (step("in") + step("missed") - entered).abs() < 0.5);
     let passed = step("out") + step("left-out") + step("dead");
     assert!((step("in") - passed).abs() < 0.5);
 }
