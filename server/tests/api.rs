@@ -95,9 +95,7 @@ pub(crate) fn balances(job: &Value) {
         assert_eq!(count(table, &["arrived"]), outcomes, "{table}");
     }
     let handed_on = |name: &str| {
-        let step = name
-            .strip_prefix("step ")
-            .map(|number| number.parse::<usize>());
+        let step = name.strip_prefix("step ").map(str::parse::<usize>);
         match step {
             Some(number) => count(&steps[number.unwrap()], &["rows_out"]),
             None => {

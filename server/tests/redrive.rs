@@ -19,7 +19,7 @@ fn dead(place: &Place) -> u64 {
 
 /// The number in front of these words.
 fn figure(said: &str, behind: &str) -> u64 {
-    let (before, _) = said.split_once(behind).unwrap_or_else(|| panic!("{said}"));
+    let (before, _) = said.split_once(behind).unwrap();
     let figure = before.rsplit(' ').next().unwrap();
     figure.parse().unwrap()
 }

@@ -41,8 +41,7 @@ fn step_rows_add_up(value: &dyn Fn(&str) -> f64, table: &str) {
         value(&of)
     };
     let entered = outcome("accepted") + outcome("late");
-    assert!(
-        (step("in") + step("missed") - entered).abs() < 0.5);
+    assert!((step("in") + step("missed") - entered).abs() < 0.5);
     let passed = step("out") + step("left-out") + step("dead");
     assert!((step("in") - passed).abs() < 0.5);
 }

@@ -124,10 +124,8 @@ async fn a_job_starts_from_a_savepoint_with_another_text() {
     let goes_on = |job: &Value| job["state"] == "running" && arrived(job) > arrived(&stopped);
     let on = api.wait(&id, goes_on).await;
     assert_eq!(on["sql"].as_str().unwrap().trim(), changed.trim());
-    let outputs = on["outputs"].as_array().unwrap().iter();
-    let dear = outputs
-        .filter(|output| output["name"] == "dear")
-        .next_back();
+    let mut outputs = on["outputs"].as_array().unwrap().iter();
+    let dear = outputs.rfind(|output| output["name"] == "dear");
     let dear = dear.unwrap()["rows"].as_u64().unwrap();
     assert!(dear > 0 && dear < arrived(&on), "{on}");
     assert!(written(&on) > 100, "{on}");
