@@ -1,6 +1,7 @@
 //! The graph as data: tables that come in, steps, and outputs. Its display is EXPLAIN; its plan
 //! is what a log is bound to.
 
+pub mod blueprint;
 mod plan;
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::expression::{Column, Expression};
@@ -78,7 +80,7 @@ impl Default for Timing {
 }
 
 /// Where a step's rows come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Port {
     /// A table: position in [`Graph::inputs`].
     Input(usize),

@@ -128,6 +128,14 @@ pub struct Counts {
     pub dead: u64,
 }
 
+impl Counts {
+    /// Whether nothing is lost unseen.
+    #[must_use]
+    pub fn add_up(&self) -> bool {
+        self.arrived == self.accepted + self.late + self.future + self.dead
+    }
+}
+
 /// What follows from one arrival.
 #[derive(Debug, Default)]
 pub struct Step {
@@ -368,6 +376,16 @@ impl Intake {
 
     /// Takes up a state of `snapshot`.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let own: Vec<Option<usize>> = (0..self.tables.len()).map(Some).collect();
+        if Self::positions_in(bytes)?.len() != own.len() {
+            return Err(Error::corrupt("the snapshot is of a job with other tables"));
+        }
+        self.take_over(bytes, &own)
+    }
+
+    /// Takes up the states of tables out of a state of `snapshot`: by table here the number there;
+    /// one that has none begins anew.
+    pub(crate) fn take_over(&mut self, bytes: &[u8], from: &[Option<usize>]) -> Result<()> {
         let damaged =
             |e| Error::corrupt("the intake's state in the snapshot cannot be decoded").caused_by(e);
         let (state, rest): (State, _) = postcard::take_from_bytes(bytes).map_err(damaged)?;
@@ -375,15 +393,12 @@ impl Intake {
             [] => vec![],
             rest => postcard::from_bytes(rest).map_err(damaged)?,
         };
-        if state.tables.len() != self.tables.len() {
-            return Err(Error::corrupt("the snapshot is of a job with other tables"));
-        }
-        for (table, state) in self.tables.iter_mut().zip(state.tables) {
-            table.state = state;
-        }
-        for (table, keys) in self.tables.iter_mut().zip(keys) {
-            if let (Some(table), Some(keys)) = (&mut table.keys, keys) {
-                table.restore(&keys)?;
+        for (table, from) in self.tables.iter_mut().zip(from) {
+            let Some(from) = from else { continue };
+            let lacking = || Error::corrupt("the snapshot is of a job with other tables");
+            table.state = state.tables.get(*from).ok_or_else(lacking)?.clone();
+            if let (Some(own), Some(Some(keys))) = (&mut table.keys, keys.get(*from)) {
+                own.restore(keys)?;
             }
         }
         self.last_arrival = state.last_arrival;

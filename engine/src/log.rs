@@ -2,7 +2,7 @@
 //!
 //! Objects of a shard, in the job's folder of any [`ObjectStore`]:
 //! `shard-0/epoch-00000000000000000042.record`, `shard-0/epoch-….snapshot`, and, once per job,
-//! `plan.txt`; `shard-0/published`, written whenever the job ends in order, says what the sinks had
+//! `plan.txt`, and `begun-from.txt` where the log began from a [`savepoint`]; `shard-0/published`, written whenever the job ends in order, says what the sinks had
 //! out then, which no record can: they put out the last rows after it. A record is put only where
 //! there is none: without a [`CommitPoint`](crate::CommitPoint) that is the commit, and of two
 //! processes that run one job the one that comes second fails.
@@ -20,6 +20,7 @@
 mod container;
 pub mod inspect;
 pub mod record;
+pub mod savepoint;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Epoch;
 use container::Chunks;
 use record::{Record, StoredSnapshot, decode_published, encode_published};
+
+/// The object that names the savepoint that a log began from.
+const BEGUN_FROM: &str = "begun-from.txt";
 
 /// The log of one shard of a job.
 #[derive(Debug, Clone)]
@@ -188,7 +192,11 @@ impl Log {
 
     /// The plan that the log was written by, if there is one.
     pub async fn plan(&self) -> Result<Option<String>> {
-        match self.get(&self.job.clone().join("plan.txt")).await {
+        self.text("plan.txt").await
+    }
+
+    async fn text(&self, name: &str) -> Result<Option<String>> {
+        match self.get(&self.job.clone().join(name)).await {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -199,6 +207,38 @@ impl Log {
     pub async fn put_plan(&self, plan: &str) -> Result<()> {
         self.create(&self.job.clone().join("plan.txt"), plan.to_string().into())
             .await
+    }
+
+    /// Lets a log that holds nothing begin with a state, that of a savepoint.
+    pub async fn begin_with(
+        &self,
+        plan: &str,
+        savepoint: &str,
+        state: &StoredSnapshot,
+    ) -> Result<()> {
+        self.put_plan(plan).await?;
+        let note = self.job.clone().join(BEGUN_FROM);
+        self.create(&note, savepoint.to_owned().into()).await?;
+        self.put_snapshot(state.epoch, state.encode()?).await
+    }
+
+    /// The savepoint that the log began from, if it did.
+    pub async fn begun_from(&self) -> Result<Option<String>> {
+        self.text(BEGUN_FROM).await
+    }
+
+    /// The state of a job that has ended in order and owes nobody a row; an error where it did not.
+    pub async fn at_rest(&self) -> Result<StoredSnapshot> {
+        let (contents, published) = (self.contents().await?, self.published().await?);
+        let last = contents.last();
+        let settled = !published.is_empty() && published.iter().all(|out| *out >= last);
+        match contents.snapshots.last() {
+            Some(newest) if *newest == last && settled => self.snapshot(last).await,
+            _ => Err(Error::invalid(
+                "the job has not run, or was killed, or could not put out all its rows: start it, \
+                 and stop it in order",
+            )),
+        }
     }
 
     /// Removes everything of the job: records, snapshots, plan.

@@ -40,6 +40,12 @@ pub trait Operator: Send {
     fn snapshot(&mut self) -> Result<Snapshot>;
     /// Takes up a state of `snapshot`; called on a fresh operator, before anything else.
     fn restore(&mut self, snapshot: Snapshot) -> Result<()>;
+    /// [`restore`](Self::restore) of a step that had other [parts](OperatorSpec::parts): by part of
+    /// this one the number of the same one there; a part that has none begins empty. One that has no
+    /// parts is not asked.
+    fn restore_parts(&mut self, snapshot: Snapshot, _: &[Option<usize>]) -> Result<()> {
+        self.restore(snapshot)
+    }
     /// Emits the rows that the open windows would have if they closed now. The operator stays as
     /// it is, to the bit. One that has no windows has nothing to emit.
     fn forming(&mut self, _: &mut Output) -> Result<()> {
@@ -59,6 +65,20 @@ pub trait OperatorSpec: Debug + Display + Send + Sync {
     fn is_stateless(&self) -> bool {
         false
     }
+    /// The parts of its state that do not depend on each other, if it has such: what each depends on
+    /// besides [`base`](Self::base) and the columns in.
+    fn parts(&self) -> Vec<String> {
+        vec![]
+    }
+    /// The display without the parts: what all of the state depends on.
+    fn base(&self) -> String {
+        self.to_string()
+    }
+    /// Whether every row in comes out as one row, is left out or is given up: at once, or at the
+    /// latest when the input ends.
+    fn passes_rows(&self) -> bool {
+        false
+    }
 }
 
 /// What an operator emits in one call.
@@ -66,6 +86,7 @@ pub trait OperatorSpec: Debug + Display + Send + Sync {
 pub struct Output {
     batches: Vec<RecordBatch>,
     rejected: Vec<RejectedRow>,
+    left_out: u64,
 }
 
 /// A row that an operator could not take: it goes to `<table>$dead`, as JSON.
@@ -91,6 +112,16 @@ impl Output {
             row,
             reason: reason.into(),
         });
+    }
+
+    /// Counts rows of the input that nothing follows from, as their query says.
+    pub fn leave_out(&mut self, rows: usize) {
+        self.left_out += rows as u64;
+    }
+
+    /// How many rows were left out since the last call.
+    pub(crate) fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 
     /// What was emitted since the last call.
@@ -171,7 +202,7 @@ pub trait Map: Send {
 fn row_by_row(
     batch: &RecordBatch,
     out: &mut Output,
-    apply: impl Fn(&RecordBatch) -> Result<RecordBatch>,
+    mut apply: impl FnMut(&RecordBatch) -> Result<RecordBatch>,
 ) -> Result<()> {
     match apply(batch) {
         Ok(rows) => out.emit(rows),

@@ -43,6 +43,11 @@
 //!
 //! What recovery has to run again is bounded by [`Backlog`].
 //!
+//! A [`savepoint`] is an epoch that somebody asked to end (steps 1 to 5), with its state, kept by name
+//! once every sink has put out what it held back. A start from one is a start of a log that begins
+//! with that state, after that epoch: what was committed later is as if it had never been read, and
+//! is read again.
+//!
 //! Whoever is unavailable is waited for (`patience`): sources, sinks, the log and the commit point.
 //! A stop does not wait: what cannot be committed is left as by a kill, what cannot be published is
 //! published at the next start, and [`Status::unsettled`] says which it is.
@@ -59,6 +64,7 @@ mod recovery;
 pub mod redrive;
 pub mod replay;
 mod running;
+pub mod savepoint;
 pub mod shard;
 mod shard_loop;
 mod sink_loop;
@@ -78,6 +84,7 @@ pub use digest::{Digest, DigestValue};
 pub use job::{Bindings, Job, JobSpec};
 pub use redrive::{Outcome as Redrove, Redriver};
 pub use replay::{Replay, Speed};
+pub use savepoint::Savepointer;
 pub use shard::Shard;
 pub use status::Status;
 pub use warm_up::Recorded;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::lag::Lag;
+use crate::skipped::Skipped;
 use crate::waiting::Waiting;
 
 /// A part of a source with an order of its own: a Kafka partition, a file, a socket.
@@ -95,6 +96,13 @@ pub trait Source: Send {
     async fn next(&mut self) -> Result<Option<Polled>>;
     /// Whether `seek` can return to rows handed over before; if not, the log keeps them.
     fn repeatable(&self) -> bool;
+    /// Told before anything else that, where what `seek` asks for is gone, it is to go on with the
+    /// first record that is there, and count what it goes past.
+    fn skip_gaps(&mut self) {}
+    /// Where it says how many records it went past, if any can be gone.
+    fn skipped(&self) -> Option<Skipped> {
+        None
+    }
     /// Told `true` before a recovery reads rows again that were handed over before, and `false`
     /// after it: a source that paces itself does not in between.
     fn rereading(&mut self, _again: bool) {}

@@ -123,6 +123,7 @@ impl Harness {
 
     /// Lets anything arrive.
     pub fn arrive(&mut self, arrival: Arrival) -> Result<()> {
+        let ends = matches!(arrival, Arrival::End { .. });
         self.shard.arrive(arrival)?;
         let emitted = self.shard.take_emitted();
         for (all, new) in self.targets.iter_mut().zip(emitted.targets) {
@@ -130,7 +131,10 @@ impl Harness {
         }
         self.late.extend(emitted.late);
         self.dead.extend(emitted.dead);
-        Ok(())
+        match ends {
+            true => self.shard.check_balance(),
+            false => Ok(()),
+        }
     }
 
     /// What a target received since the last call.
@@ -167,6 +171,7 @@ impl Harness {
 
     /// The state, to restore.
     pub fn snapshot(&mut self) -> Result<ShardSnapshot> {
+        self.shard.check_balance()?;
         self.shard.snapshot()
     }
 

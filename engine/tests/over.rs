@@ -176,6 +176,19 @@ impl Chain {
         }
     }
 
+    /// Another over goes on with what this one knows of the functions that both have.
+    fn hand_over(&mut self, to: &mut Self) {
+        let key = self.operators[0].snapshot().expect("snapshot");
+        to.operators[0].restore(key).expect("restored");
+        let over = self.operators[1].snapshot().expect("snapshot");
+        let (old, new) = (self.specs[1].parts(), to.specs[1].parts());
+        assert_eq!(self.specs[1].base(), to.specs[1].base());
+        let place = |part: &String| old.iter().position(|other| other == part);
+        let from: Vec<_> = new.iter().map(place).collect();
+        let restored = to.operators[1].restore_parts(over, &from);
+        restored.expect("restored");
+    }
+
     fn rows(&self) -> RecordBatch {
         concat_batches(&self.specs[1].schema(), &self.out).expect("alike")
     }
@@ -233,6 +246,43 @@ proptest! {
             prop_assert_eq!(&run(release, units, &rows, &cuts), &whole);
             prop_assert_eq!(&run(release, units, &rows, &[(1, false)]), &whole);
             prop_assert_eq!(&run(release, units, &rows, &[(1, true), (3, false)]), &whole);
+        }
+    }
+
+    /// Some functions stay, in other places, and others come: the ones go on as if nothing had
+    /// happened, the others begin.
+    #[test]
+    fn functions_that_stay_keep_their_state(rows in rows(), at in any::<prop::sample::Index>()) {
+        let at = at.index(rows.len());
+        for (release, units) in [(Release::AtOnce, Units::Rows), (Release::OnWatermark, Units::Range)] {
+            let all = functions(units);
+            let half = all.len() / 2;
+            let mut whole = Chain::new(release, all.clone());
+            let mut before = Chain::new(release, all[..half].to_vec());
+            let turned: Vec<Function> = all.iter().rev().cloned().collect();
+            let mut after = Chain::new(release, turned);
+            let mut fresh = Chain::new(release, all.clone());
+            for chain in [&mut whole, &mut before] {
+                chain.push(batch(&rows[..at]));
+            }
+            before.hand_over(&mut after);
+            for chain in [&mut whole, &mut after, &mut fresh] {
+                chain.push(batch(&rows[at..]));
+                chain.advance(Timestamp::MAX);
+            }
+            let (whole, after, fresh) = (whole.rows(), after.rows(), fresh.rows());
+            let later = after.num_rows();
+            let whole = whole.slice(whole.num_rows() - later, later);
+            let columns = whole.num_columns();
+            for (place, function) in all.iter().enumerate() {
+                let here = after.column(columns - 1 - place);
+                let there = columns - all.len() + place;
+                if place < half {
+                    prop_assert_eq!(here, whole.column(there), "{}", function);
+                } else if release == Release::AtOnce {
+                    prop_assert_eq!(here, fresh.column(there), "{}", function);
+                }
+            }
         }
     }
 }

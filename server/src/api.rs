@@ -15,6 +15,7 @@ mod query;
 mod redrive;
 mod replays;
 mod request;
+mod savepoints;
 mod tables;
 
 use axum::Router;
@@ -63,6 +64,7 @@ fn resources() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(jobs::routes())
         .merge(redrive::routes())
+        .merge(savepoints::routes())
         .merge(tables::routes())
         .merge(indicators::routes())
         .merge(crate::live::routes())

@@ -49,13 +49,21 @@ pub(crate) enum Command {
     #[command(after_help = format!("Examples:\n  millstream keys create --name desk --scope read\n  \
         millstream keys list\n\nA running server sees what is changed within seconds.\n{CODES}"))]
     Keys(Keys),
-    /// Ask a running server to give dead rows back to a job
+    /// Give dead rows back: to a job of a running server, or to one that `run` ran
     #[command(after_help = format!("Examples:\n  millstream redrive vwap --reason future\n  \
-        millstream redrive vwap --table trades --where \"stage = 'source'\" --until 2024-01-02\n\n\
+        millstream redrive vwap --table trades --where \"stage = 'source'\" --until 2024-01-02\n  \
+        millstream redrive vwap.sql\n\n\
         Rows of trades$dead arrive again, each once whatever is asked again. The key of a server \
         that wants one is\nread from MILLSTREAM_KEY. Late rows are not dead: query \
         \"trades$late\".\n{CODES}"))]
     Redrive(Redrive),
+    /// Keep the state of a job under a name, to start from it later, also with a changed script
+    #[command(after_help = format!("Examples:\n  millstream savepoint create vwap before-change\n  \
+        millstream savepoint create vwap.sql before-change\n  \
+        millstream run vwap.sql --from savepoint:before-change\n\n\
+        A job of a server is kept while it runs or rests, one that `run` ran when it has stopped. The \
+        key of a\nserver that wants one is read from MILLSTREAM_KEY.\n{CODES}"))]
+    Savepoint(Savepoint),
     /// Look into the log of a job, running or not: what it holds, whether it is sound
     #[command(after_help = format!("Examples:\n  millstream log show data/vwap\n  \
         millstream log verify data/vwap --json\n\n`verify` ends with 1 where something is damaged or \
@@ -83,15 +91,26 @@ pub(crate) struct Script {
      --option trades.properties.bootstrap.servers=localhost:9092\n\n\
      Ctrl-C stops the job after a last commit, a second Ctrl-C at once.\n{CODES}"
 ))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) script: Script,
     /// Where the log, the state, and the late and dead rows are kept [default: ./data/<file>]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Forget the log and the state and start empty; outputs and recordings stay
-    #[arg(long)]
+    /// Forget the log and the state and start empty, as --from empty does; outputs and recordings
+    /// stay
+    #[arg(long, conflicts_with = "from")]
     pub(crate) fresh: bool,
+    /// With what to start: state (what it stopped with), empty, recording (what the recordings of
+    /// its tables give, should the state be lost), offset (what it stopped with, going past messages
+    /// that Kafka has removed meanwhile), or savepoint:NAME
+    #[arg(long, value_name = "WHERE", value_parser = from, default_value = "state")]
+    pub(crate) from: Origin,
+    /// Start from the savepoint though the script has no place for a part of its state, which is
+    /// then given up
+    #[arg(long)]
+    pub(crate) allow_dropped_state: bool,
     /// Run the job though another process that does not answer has its data folder; that one can
     /// commit nothing any more
     #[arg(long)]
@@ -229,12 +248,91 @@ pub(crate) enum KeysCommand {
     },
 }
 
+/// With what a job starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// What it stopped with.
+    State,
+    /// Nothing.
+    Empty,
+    /// What the recordings of its tables give.
+    Recording,
+    /// What it stopped with, past what is gone.
+    Offset,
+    /// What was kept under a name.
+    Savepoint(String),
+}
+
+/// A job of a running server, or one that `run` ran.
+#[derive(Debug, Args)]
+pub(crate) struct Whose {
+    /// A job of a running server, by its name or its id; or the script of a job that `run` ran and
+    /// that does not run now
+    #[arg(value_name = "JOB|FILE.sql")]
+    pub(crate) job: String,
+    /// Of a script: its data folder [default: ./data/<file>]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Of a script: an option of a table that it was run with
+    #[arg(long = "option", value_name = "TABLE.KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// The answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Whose {
+    /// The script, where it is one: no job's name has a dot in it.
+    pub(crate) fn script(&self) -> Option<Script> {
+        let file = PathBuf::from(&self.job);
+        let is_script = file.extension().is_some_and(|extension| extension == "sql");
+        is_script.then(|| Script {
+            file,
+            options: self.options.clone(),
+        })
+    }
+}
+
+/// `millstream savepoint`.
+#[derive(Debug, Args)]
+pub(crate) struct Savepoint {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: SavepointCommand,
+}
+
+/// What to do with savepoints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SavepointCommand {
+    /// Keep the state as it is now
+    Create {
+        #[command(flatten)]
+        whose: Whose,
+        /// What it is to be called
+        name: String,
+    },
+    /// List the savepoints of a job
+    List {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Remove one, for good
+    Remove {
+        #[command(flatten)]
+        whose: Whose,
+        /// What it is called
+        name: String,
+    },
+}
+
 /// `millstream redrive`.
 #[derive(Debug, Args)]
 pub(crate) struct Redrive {
-    /// The job, by its name or its id
-    #[arg(value_name = "JOB")]
-    pub(crate) job: String,
+    #[command(flatten)]
+    pub(crate) whose: Whose,
     /// The table; needed where the job reads several
     #[arg(long)]
     pub(crate) table: Option<String>,
@@ -245,17 +343,11 @@ pub(crate) struct Redrive {
     #[arg(long = "where", value_name = "CONDITION")]
     pub(crate) condition: Option<String>,
     /// Only rows that arrived before this instant
-    #[arg(long, value_name = "INSTANT")]
-    pub(crate) until: Option<String>,
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) until: Option<i64>,
     /// Also rows that were given back before
     #[arg(long)]
     pub(crate) again: bool,
-    /// The server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub(crate) url: String,
-    /// The answer as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// `millstream log`.
@@ -321,6 +413,20 @@ fn duration(text: &str) -> Result<Duration, String> {
     positive.ok_or_else(|| "write a time such as 20s, 500ms or 2min".to_owned())
 }
 
+/// `state`, `empty`, `recording`, `offset`, `savepoint:NAME`.
+fn from(text: &str) -> Result<Origin, String> {
+    match (text, text.split_once(':')) {
+        ("state", _) => Ok(Origin::State),
+        ("empty", _) => Ok(Origin::Empty),
+        ("recording", _) => Ok(Origin::Recording),
+        ("offset", _) => Ok(Origin::Offset),
+        (_, Some(("savepoint", name))) if !name.is_empty() => {
+            Ok(Origin::Savepoint(name.to_owned()))
+        }
+        _ => Err("write state, empty, recording, offset or savepoint:NAME".to_owned()),
+    }
+}
+
 /// `2024-01-02`, `2024-01-02T14:30:00Z`: nanoseconds.
 pub(crate) fn instant(text: &str) -> Result<i64, String> {
     arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text)
@@ -367,6 +473,13 @@ mod tests {
             ["", "x", "-1x", "NaNx", "infx", "0x", "10"]
                 .iter()
                 .all(|text| speed(text).is_err())
+        );
+        assert_eq!(from("savepoint:a"), Ok(Origin::Savepoint("a".to_owned())));
+        assert_eq!(from("recording"), Ok(Origin::Recording));
+        assert!(
+            ["", "savepoint", "savepoint:", "a:b", "States"]
+                .iter()
+                .all(|text| from(text).is_err())
         );
         assert_eq!(instant("1970-01-01T00:00:01Z"), Ok(1_000_000_000));
         assert_eq!(instant("1970-01-02"), Ok(86_400_000_000_000));

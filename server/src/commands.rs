@@ -1,16 +1,19 @@
 //! One file a command.
 
+mod asked;
 mod check;
 mod config;
 mod demo;
 mod explain;
 mod indicators;
 mod keys;
+mod local;
 mod log;
 mod query;
 mod redrive;
 mod replay;
 mod run;
+mod savepoint;
 mod serve;
 
 use std::time::Instant;
@@ -30,7 +33,8 @@ pub(crate) async fn run(command: Command, started: Instant) -> Result<(), Failur
         Command::Serve(flags) => Box::pin(serve::serve(&flags)).await,
         Command::Config(flags) => config::config(&flags),
         Command::Keys(arguments) => keys::keys(&arguments).await,
-        Command::Redrive(arguments) => redrive::redrive(&arguments).await,
+        Command::Redrive(arguments) => Box::pin(redrive::redrive(&arguments)).await,
+        Command::Savepoint(arguments) => savepoint::savepoint(&arguments).await,
         Command::Log(arguments) => log::log(&arguments).await,
         Command::Demo(arguments) => Box::pin(demo::demo(&arguments, started)).await,
     }

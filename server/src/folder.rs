@@ -1,5 +1,5 @@
 //! A job's data folder: `log/` (records, snapshots, plan, the name its files go by), `tables/`
-//! (late and dead rows), and a lock that keeps a second process out.
+//! (late and dead rows), `savepoints/`, and a lock that keeps a second process out.
 //!
 //! The store does not sync what it writes: a kill of the process loses nothing, a power cut may
 //! lose or damage the last epochs of the log, also such as outputs have published. The next start
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use connectors::{Owner, parquet};
 use engine::log::Log;
+use engine::log::record::StoredSnapshot;
 use engine::{Emit, Error, Graph, Result};
 use object_store::local::LocalFileSystem;
 
@@ -19,6 +20,11 @@ use crate::{bind, terminal};
 
 /// The file with the name that the job's outputs and recordings go by.
 const NAME: &str = "name.txt";
+
+/// Where a log begins with a savepoint: under the first name until it is whole, under the second
+/// until it has taken the place of the one before.
+const DRAFT: &str = "log.draft";
+const NEXT: &str = "log.next";
 
 /// The file whose lock keeps others out.
 const LOCK: &str = "lock";
@@ -72,12 +78,13 @@ impl Folder {
     }
 
     fn locked(path: &Path, lock: File) -> Result<Self> {
-        let store = LocalFileSystem::new_with_prefix(path)?;
-        Ok(Self {
+        let folder = Self {
             path: path.to_owned(),
-            log: Log::new(Arc::new(store), "log".into(), 0),
+            log: log_in(path)?,
             _lock: lock,
-        })
+        };
+        folder.replace_log()?;
+        Ok(folder)
     }
 
     /// The job's log.
@@ -100,17 +107,58 @@ impl Folder {
         }
         let mut removed = vec![];
         for folder in ["log", "tables"] {
-            let folder = self.path.join(folder);
-            match fs::remove_dir_all(&folder) {
-                Ok(()) => removed.push(folder),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let message = format!("'{}' cannot be removed", folder.display());
-                    return Err(Error::invalid(message).caused_by(error));
-                }
-            }
+            removed.extend(self.remove(folder)?);
         }
         Ok(removed)
+    }
+
+    /// Removes a folder; says which, where it was there.
+    fn remove(&self, name: &str) -> Result<Option<PathBuf>> {
+        let folder = self.path.join(name);
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => Ok(Some(folder)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                let message = format!("'{}' cannot be removed", folder.display());
+                Err(Error::invalid(message).caused_by(error))
+            }
+        }
+    }
+
+    /// Puts a log that begins with a savepoint in the place of the log, all at once: a kill leaves
+    /// the one or the other. What the job wrote goes by another name from then on, as after
+    /// [`clear`](Self::clear); late and dead rows stay.
+    pub(crate) async fn begin_with(
+        &self,
+        graph: &Graph,
+        name: &str,
+        savepoint: &str,
+        state: &StoredSnapshot,
+    ) -> Result<()> {
+        if let Some(owner) = self.known_owner()? {
+            tidy(graph, &owner).await?;
+        }
+        self.remove(DRAFT)?;
+        let store = LocalFileSystem::new_with_prefix(&self.path)?;
+        let draft = Log::new(Arc::new(store), DRAFT.into(), 0);
+        draft.begin_with(&graph.plan(), savepoint, state).await?;
+        name_log(&self.path.join(DRAFT), name)?;
+        self.rename(DRAFT, NEXT)?;
+        self.replace_log()
+    }
+
+    /// Does, or completes, the last step of [`begin_with`](Self::begin_with).
+    fn replace_log(&self) -> Result<()> {
+        if !self.path.join(NEXT).is_dir() {
+            return Ok(());
+        }
+        self.remove("log")?;
+        self.rename(NEXT, "log")
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (self.path.join(from), self.path.join(to));
+        fs::rename(&from, &to).map_err(|error| unusable(&from, error))
     }
 
     /// How far the job has come before.
@@ -129,23 +177,27 @@ impl Folder {
         if let Some(owner) = self.known_owner()? {
             return Ok(owner);
         }
-        let owner = Owner::unique(name, 0);
-        let log = self.path.join("log");
-        let (draft, file) = (log.join(format!(".{NAME}.tmp")), log.join(NAME));
-        let written = fs::create_dir_all(&log)
-            .and_then(|()| File::create(&draft))
-            .and_then(|mut draft| {
-                draft.write_all(owner.job.as_bytes())?;
-                draft.sync_all()
-            })
-            .and_then(|()| fs::rename(&draft, &file));
-        written.map_err(|error| unusable(&file, error))?;
-        Ok(owner)
+        name_log(&self.path.join("log"), name)
     }
 
     fn known_owner(&self) -> Result<Option<Owner>> {
         owner_in(&self.path)
     }
+}
+
+/// Gives the log in a folder an identity of its own.
+fn name_log(log: &Path, name: &str) -> Result<Owner> {
+    let owner = Owner::unique(name, 0);
+    let (draft, file) = (log.join(format!(".{NAME}.tmp")), log.join(NAME));
+    let written = fs::create_dir_all(log)
+        .and_then(|()| File::create(&draft))
+        .and_then(|mut draft| {
+            draft.write_all(owner.job.as_bytes())?;
+            draft.sync_all()
+        })
+        .and_then(|()| fs::rename(&draft, &file));
+    written.map_err(|error| unusable(&file, error))?;
+    Ok(owner)
 }
 
 /// The log of a data folder, open or not, to be read.

@@ -7,6 +7,7 @@
 mod carry;
 pub(crate) mod feeds;
 mod lifecycle;
+mod savepoints;
 mod slot;
 mod steps;
 mod submission;
@@ -23,13 +24,13 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::live::Hubs;
-use crate::recordings::check_recorded;
 use crate::script::Plan;
 use crate::store::Store;
 
 pub(crate) use lifecycle::Phase as JobPhase;
 use lifecycle::{Event, Phase};
 pub(crate) use slot::{Running, Slot};
+use steps::Begin;
 pub(crate) use submission::{Submission, check_name, plan};
 
 /// Why a wish is refused.
@@ -50,7 +51,7 @@ impl From<Error> for Refused {
 }
 
 /// With what a job starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StartFrom {
     /// With the state it stopped with.
     State,
@@ -58,6 +59,24 @@ pub(crate) enum StartFrom {
     Empty,
     /// With the one that the recordings of its tables give; it goes on where it stopped.
     Recording,
+    /// With the state it stopped with, past what its sources no longer have.
+    Offset,
+    /// With what was kept of it under a name.
+    Savepoint {
+        /// The name.
+        name: String,
+        /// Whether a state that the text has no place for is given up.
+        may_drop: bool,
+    },
+}
+
+/// A text in the place of the one that was submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewText {
+    /// The text.
+    pub(crate) sql: String,
+    /// Options by `table.key`.
+    pub(crate) options: BTreeMap<String, String>,
 }
 
 /// All jobs; clones share them.
@@ -99,7 +118,7 @@ impl Supervisor {
             if !starts {
                 continue;
             }
-            match Box::pin(self.start(&slot, StartFrom::State)).await {
+            match Box::pin(self.start(&slot, StartFrom::State, None)).await {
                 Ok(()) => tracing::info!(job = slot.name, id = slot.id, "started again"),
                 Err(refused) => {
                     tracing::error!(job = slot.name, id = slot.id, ?refused, "cannot be started");
@@ -121,7 +140,7 @@ impl Supervisor {
         let slot = Arc::new(Slot::new(record, Phase::Created));
         self.slots().insert(slot.id.clone(), Arc::clone(&slot));
         let turn = slot.turn().await?;
-        let launched = Box::pin(self.launch(&slot, plan, StartFrom::State)).await;
+        let launched = Box::pin(self.launch(&slot, plan, Begin::State)).await;
         if let Err(grounded) = launched {
             // Nothing has run: it is as if it had not been submitted.
             self.forget(&slot).await?;
@@ -168,21 +187,32 @@ impl Supervisor {
         self.slots().insert(slot.id.clone(), Arc::new(slot));
     }
 
-    /// Starts a job that does not run.
-    pub(crate) async fn start(&self, slot: &Arc<Slot>, from: StartFrom) -> Result<(), Refused> {
+    /// Starts a job that does not run, with another text where one is given: it is the job's from
+    /// then on.
+    pub(crate) async fn start(
+        &self,
+        slot: &Arc<Slot>,
+        from: StartFrom,
+        text: Option<NewText>,
+    ) -> Result<(), Refused> {
         let _turn = slot.turn().await?;
         self.open_for_changes()?;
         let refused =
             |why| Refused::Conflict(format!("job '{}' cannot be started: {why}", slot.name));
         slot.phase().after(Event::Start).map_err(refused)?;
         let record = slot.record();
-        let planned = plan(record.sql.clone(), record.overrides()?).await;
-        if let (StartFrom::Recording, Ok(plan)) = (from, &planned) {
-            check_recorded(&plan.graph)?;
-        }
+        let planned = match &text {
+            // What is wrong with a new text is no failure of the job.
+            Some(text) => Ok(plan(text.sql.clone(), text.options.clone()).await?),
+            None => plan(record.sql.clone(), record.overrides()?).await,
+        };
         let started = match planned {
             Ok(plan) => {
-                let launched = Box::pin(self.launch(slot, plan, from)).await;
+                let begin = self.begin(slot, &plan, from).await?;
+                if let Some(text) = text {
+                    self.take_text(slot, text).await?;
+                }
+                let launched = Box::pin(self.launch(slot, plan, begin)).await;
                 launched.map_err(|grounded| Refused::Error(grounded.into_error()))
             }
             Err(refused) => Err(refused),

@@ -81,6 +81,12 @@ impl Launch {
         })
     }
 
+    /// Lets the sources go past what they no longer have, and count it.
+    pub(crate) fn skip_gaps(&mut self) {
+        let sources = self.bindings.sources.iter_mut();
+        sources.for_each(|source| source.skip_gaps());
+    }
+
     /// Lets the job start with the state that its own recordings give.
     pub(crate) async fn take_recordings(
         &mut self,

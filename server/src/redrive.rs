@@ -22,17 +22,30 @@ use connectors::parquet;
 use engine::graph::Input;
 use engine::intake::dead::{DEAD_SUFFIX, dead_schema};
 use engine::intake::{Origin, Redrive};
+use engine::runtime::Redriver;
 use engine::runtime::redrive::unpublished;
 use engine::{Epoch, Error, ErrorKind, Graph, Result, Split};
 use sql::filter::Filter;
 
 use crate::folder;
-use crate::jobs::Running;
 
 /// Rows that are given to the job at once.
 const AT_ONCE: usize = 8_192;
 /// How often dead rows are looked for that move from the log to their files meanwhile.
 const ATTEMPTS: usize = 5;
+
+/// The job that rows are given back to; it runs.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    /// Its graph.
+    pub(crate) graph: &'a Graph,
+    /// Who takes the rows.
+    pub(crate) redriver: &'a Redriver,
+    /// The last epoch that is committed.
+    pub(crate) committed: Epoch,
+    /// Its data folder.
+    pub(crate) home: &'a Path,
+}
 
 /// Which dead rows are meant: those that fulfil everything that is said.
 #[derive(Debug, Clone, Default)]
@@ -69,18 +82,32 @@ pub(crate) fn condition(text: &str) -> std::result::Result<Filter, Vec<sql::Erro
     Filter::compile(text, &dead_schema())
 }
 
-/// Gives dead rows of a table back to its job, whose data folder is `home`.
-pub(crate) async fn redrive(
-    running: &Running,
-    home: &Path,
-    table: usize,
-    wish: &Wish,
-) -> Result<Summary> {
-    let graph = Arc::clone(&running.graph);
-    let not_ours = || Error::invalid("the job belongs to the program that shows it");
-    let redriver = running.redriver.as_ref().ok_or_else(not_ours)?;
-    let committed = running.observer.status().committed;
-    let dead = dead_rows(&graph, home, table, committed).await?;
+/// The table of a graph that is meant, which may be left out where there is one.
+pub(crate) fn table(graph: &Graph, name: Option<&str>) -> Result<usize> {
+    let names = graph.inputs.iter().map(|input| &input.stream.name);
+    let names: Vec<&String> = names.collect();
+    let Some(name) = name else {
+        return match names.as_slice() {
+            [_] => Ok(0),
+            names => {
+                let names = names.iter().map(|name| format!("'{name}'"));
+                Err(Error::invalid(format!(
+                    "the job reads {}: say which 'table'",
+                    names.collect::<Vec<_>>().join(", ")
+                )))
+            }
+        };
+    };
+    let unknown = || Error::not_found(format!("the job reads no table '{name}'"));
+    names.iter().position(|of| *of == name).ok_or_else(unknown)
+}
+
+/// Gives dead rows of a table back to its job.
+pub(crate) async fn redrive(job: &Job<'_>, table: usize, wish: &Wish) -> Result<Summary> {
+    let Job {
+        graph, redriver, ..
+    } = job;
+    let dead = dead_rows(graph, job.home, table, job.committed).await?;
     let mut reading = Reading::new(&graph.inputs[table]);
     let mut summary = Summary::default();
     for batch in dead {

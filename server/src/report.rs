@@ -29,6 +29,11 @@ pub(crate) fn figures_of(status: &Status, elapsed: Duration, resumed: bool) -> S
             let rejected = figures::count(table.rejected);
             let _ = write!(text, "; rejected by the query {rejected}");
         }
+        if table.skipped > 0 {
+            // They never arrived.
+            let skipped = figures::count(table.skipped);
+            let _ = write!(text, "; gone before they were read {skipped}");
+        }
         text.push('\n');
     }
     for (number, target) in status.targets.iter().enumerate() {

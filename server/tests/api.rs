@@ -7,6 +7,7 @@ mod jobs;
 mod operation;
 mod pages;
 mod random;
+mod savepoints;
 
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,37 @@ impl Answer {
         value
             .map(|value| value.to_str().unwrap())
             .unwrap_or_default()
+    }
+}
+
+/// Nothing of a job is lost unseen: what its tables counted adds up, and what each of its parts handed
+/// on is what the next one received.
+#[track_caller]
+pub(crate) fn balances(job: &Value) {
+    let all = |name: &str| job[name].as_array().cloned().unwrap_or_default();
+    let count = |of: &Value, names: &[&str]| -> u64 {
+        let counts = names.iter().map(|name| of[*name].as_u64().unwrap());
+        counts.sum()
+    };
+    let (tables, steps) = (all("tables"), all("steps"));
+    for table in &tables {
+        let outcomes = count(table, &["accepted", "late", "future", "dead"]);
+        assert_eq!(count(table, &["arrived"]), outcomes, "{table}");
+    }
+    let handed_on = |name: &str| {
+        let step = name.strip_prefix("step ").map(str::parse::<usize>);
+        match step {
+            Some(number) => count(&steps[number.unwrap()], &["rows_out"]),
+            None => {
+                let table = tables.iter().find(|table| table["name"] == *name);
+                count(table.unwrap(), &["accepted", "late"])
+            }
+        }
+    };
+    for step in &steps {
+        let reads = step["reads"].as_array().unwrap().iter();
+        let handed_on: u64 = reads.map(|name| handed_on(name.as_str().unwrap())).sum();
+        assert_eq!(count(step, &["rows_in", "missed"]), handed_on, "{job}");
     }
 }
 
@@ -162,6 +194,7 @@ impl Api {
         let since = Instant::now();
         loop {
             let job = self.get(&format!("/api/v1/jobs/{job}")).await.json(200);
+            balances(&job);
             if done(&job) {
                 return job;
             }

@@ -230,6 +230,78 @@ fn a_broker_that_is_away_is_waited_for() {
 }
 
 #[test]
+fn a_job_goes_on_past_messages_that_are_gone_when_it_is_told_to() {
+    let broker = Broker::shared().unwrap();
+    let (input, output) = (broker.unique("numbers"), broker.unique("sums"));
+    broker.create_topic(&input, 1).unwrap();
+    broker.create_topic(&output, 1).unwrap();
+    let bootstrap = broker.bootstrap();
+    let kafka = |topic: &str| {
+        format!(
+            "WITH ('connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',
+                 'scan.startup.mode' = 'earliest-offset', 'properties.bootstrap.servers' = '{bootstrap}')"
+        )
+    };
+    let (numbers, sums) = (kafka(&input), kafka(&output));
+    let place = Place::new();
+    place.write(
+        "sum.sql",
+        &format!(
+            "CREATE TABLE numbers (n BIGINT, at AS PROCTIME()) {numbers};
+             CREATE TABLE sums (n BIGINT, sum BIGINT) {sums};
+             INSERT INTO sums
+             SELECT n, SUM(n) OVER (ORDER BY at ROWS UNBOUNDED PRECEDING) FROM numbers;"
+        ),
+    );
+    let send = |numbers: std::ops::Range<i64>| {
+        let records = numbers.map(|n| Record::new("", format!(r#"{{"n": {n}}}"#)));
+        broker
+            .produce(&input, &records.collect::<Vec<_>>())
+            .unwrap();
+    };
+    let committed = |count: usize| -> Vec<i64> {
+        let since = Instant::now();
+        loop {
+            let records = broker.committed(&output).unwrap();
+            if records.len() >= count || since.elapsed() > PATIENCE {
+                let sum = |record: &Record| {
+                    let row: Value = serde_json::from_str(&record.text()).unwrap();
+                    row["sum"].as_i64().unwrap()
+                };
+                return records.iter().map(sum).collect();
+            }
+        }
+    };
+    send(0..10);
+    let running = place.start(&["run", "sum.sql"], "first");
+    assert_eq!(committed(10).last(), Some(&45));
+    let (code, said) = running.stop("-INT");
+    assert_eq!(code, Some(0), "{said}");
+    send(10..20);
+    broker.delete_records(&input, 0, 13).unwrap();
+    let refused = place.run(&["run", "sum.sql"]).failed(1);
+    assert!(refused.contains("3 messages were removed"), "{refused}");
+    assert!(refused.contains("--from offset"), "{refused}");
+
+    // The state is kept, what is gone is told, and nothing comes twice.
+    let running = place.start(&["run", "sum.sql", "--from", "offset"], "past");
+    let sums = committed(17);
+    assert_eq!((sums.len(), sums[10]), (17, 45 + 13));
+    assert_eq!(sums.last(), Some(&(45 + (13..20).sum::<i64>())));
+    let (code, said) = running.stop("-INT");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("3 messages are gone"), "{said}");
+    assert!(said.contains("gone before they were read 3"), "{said}");
+
+    // From then on it goes on as ever.
+    send(20..21);
+    let running = place.start(&["run", "sum.sql"], "after");
+    assert_eq!(committed(18).len(), 18);
+    let (code, said) = running.stop("-INT");
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn a_partition_of_a_keyed_topic_does_not_wait_for_a_slower_one() {
     let broker = Broker::shared().unwrap();
     let (input, output) = (broker.unique("quotes"), broker.unique("changes"));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Place, digests};
 
-const JOB: &str = "
+pub(crate) const JOB: &str = "
 CREATE TABLE trades (
     symbol STRING NOT NULL, price DOUBLE, volume BIGINT, ts TIMESTAMP(9),
     WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
@@ -29,7 +29,7 @@ FROM trades WINDOW w AS (PARTITION BY symbol ORDER BY ts);
 ";
 
 /// The number of the last epoch in the log.
-fn epoch(place: &Place) -> u64 {
+pub(crate) fn epoch(place: &Place) -> u64 {
     let records = place.files("data/job/log", ".record");
     let number = |path: &PathBuf| {
         let name = path.file_stem()?.to_str()?;
@@ -96,11 +96,36 @@ fn kills_leave_no_trace() {
     assert_eq!(counts[0], 60_000);
     assert_eq!(counts[0], counts[1..].iter().sum::<u64>());
 
-    // What was published is what was computed: no row is missing, and none is there twice.
-    for table in ["bars", "signals", "data/job/tables/trades$late"] {
+    same_rows(&place, &calm);
+
+    let replay = place.run(&[
+        "replay",
+        "job.sql",
+        "--source",
+        "trades=recording",
+        "--end",
+        "close",
+    ]);
+    assert_eq!(digests(&replay.well()), digests(&undisturbed.err));
+}
+
+/// What was published is what was computed: no row is missing, and none is there twice.
+#[track_caller]
+pub(crate) fn same_rows(place: &Place, calm: &Place) {
+    same_outputs(
+        place,
+        calm,
+        &["bars", "signals", "data/job/tables/trades$late"],
+    );
+}
+
+/// The same of these tables alone.
+#[track_caller]
+pub(crate) fn same_outputs(place: &Place, calm: &Place, tables: &[&str]) {
+    for table in tables {
         let path = |of: &Place| of.path(table).display().to_string();
-        let (one, other) = (path(&place), path(&calm));
-        let columns = match table {
+        let (one, other) = (path(place), path(calm));
+        let columns = match *table {
             "bars" => "symbol, window_end, trades, vwap",
             "signals" => "symbol, ts, price, rsi, mean",
             _ => "symbol, ts, price, volume, _offset",
@@ -122,16 +147,6 @@ fn kills_leave_no_trace() {
             "{table}"
         );
     }
-
-    let replay = place.run(&[
-        "replay",
-        "job.sql",
-        "--source",
-        "trades=recording",
-        "--end",
-        "close",
-    ]);
-    assert_eq!(digests(&replay.well()), digests(&undisturbed.err));
 }
 
 /// The number between these words of a report.

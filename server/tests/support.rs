@@ -131,6 +131,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// One that was started otherwise; what it says goes to the file `said`.
+    pub(crate) fn of(child: Child, said: PathBuf) -> Self {
+        Self { child, said }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap()

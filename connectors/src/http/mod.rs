@@ -1,7 +1,7 @@
 //! HTTP: a URL that is asked again and again, whose answers hold rows; or rows that are posted to
 //! Millstream.
 
-mod post;
+mod ask;
 pub mod push;
 mod request;
 mod rows;
@@ -10,7 +10,7 @@ mod source;
 use engine::{Result, StreamSpec};
 use serde::Deserialize;
 
-pub use post::post;
+pub use ask::ask;
 pub use rows::Form;
 
 use crate::Connector;

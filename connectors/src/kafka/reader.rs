@@ -378,7 +378,7 @@ fn find(
     if let Some(gone) = ours.find(|split| !exists(&split.0)) {
         return Err(Error::corrupt(format!(
             "the job has read '{gone}', but the kafka topic '{topic}' has only {} partitions: it \
-             was deleted and created again; start the job with empty state",
+             was deleted and created again; start the job from 'empty' (--from empty)",
             partitions.len()
         )));
     }

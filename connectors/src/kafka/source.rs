@@ -1,10 +1,10 @@
 //! The source: asks for partitions, remembers what was handed over, and starts readers there.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use engine::{Error, Lag, Polled, Position, Result, Split, StreamSpec, Waiting};
+use engine::{Error, Lag, Polled, Position, Result, Skipped, Split, StreamSpec, Waiting};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) group: Option<String>,
     pub(super) reset: Reset,
     pub(super) context: Arc<Context>,
+    /// Set where messages that are gone are gone past.
+    skipped: OnceLock<Skipped>,
     /// Where a bounded input ends, fixed by the first reader to look.
     ends: Mutex<Position>,
 }
@@ -99,6 +101,7 @@ impl Source {
             group,
             reset,
             context: Arc::new(Context::new(peer)),
+            skipped: OnceLock::new(),
             ends: Mutex::default(),
             options,
         };
@@ -162,6 +165,11 @@ impl Settings {
         }
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         Some(*ends.entry(split.clone()).or_insert(now))
+    }
+
+    /// Where messages that are gone are to be counted and gone past.
+    pub(super) fn skips(&self) -> Option<&Skipped> {
+        self.skipped.get()
     }
 
     fn splits(&self) -> Result<Vec<Split>> {
@@ -231,6 +239,14 @@ impl engine::Source for Source {
 
     fn repeatable(&self) -> bool {
         true
+    }
+
+    fn skip_gaps(&mut self) {
+        self.settings.skipped.get_or_init(Skipped::default);
+    }
+
+    fn skipped(&self) -> Option<Skipped> {
+        self.settings.skips().cloned()
     }
 
     fn waiting(&self) -> Option<Waiting> {

@@ -48,12 +48,23 @@ pub(super) fn resolve(
             .map_err(|error| failed("read the offsets of", topic, error))?;
         let split = split(topic, partition);
         let known = position.get(&split).copied();
-        if let Some(wanted) = known {
-            check(topic, partition, wanted, low, end)?;
-        } else {
-            fresh.push((starts.len(), low));
-        }
-        let from = known.unwrap_or(low);
+        let from = match (known, settings.skips()) {
+            (None, _) => {
+                fresh.push((starts.len(), low));
+                low
+            }
+            (Some(wanted), Some(skipped)) if wanted < low => {
+                if skipped.add(&split, wanted, low) {
+                    let gone = low - wanted;
+                    tracing::warn!(%split, from = wanted, to = low, "{gone} messages are gone");
+                }
+                low
+            }
+            (Some(wanted), _) => {
+                check(topic, partition, wanted, low, end)?;
+                wanted
+            }
+        };
         starts.push(Start {
             partition,
             split,
@@ -180,8 +191,8 @@ fn check(topic: &str, partition: i32, wanted: i64, low: i64, end: i64) -> Result
         return Err(Error::corrupt(format!(
             "offset {wanted} of partition {partition} of the kafka topic '{topic}' is no longer \
              there, it begins at {low}: {} messages were removed by its retention before they \
-             were read; lengthen the retention, and start the job with empty state to go on \
-             without them",
+             were read; lengthen the retention, and start the job from 'offset' (--from offset) to \
+             go on without them",
             low - wanted
         )));
     }
@@ -189,7 +200,7 @@ fn check(topic: &str, partition: i32, wanted: i64, low: i64, end: i64) -> Result
         return Err(Error::corrupt(format!(
             "offset {wanted} of partition {partition} of the kafka topic '{topic}' is not there \
              yet, it ends at {end}: the topic is not the one the job has read, probably it was \
-             deleted and created again; start the job with empty state"
+             deleted and created again; start the job from 'empty' (--from empty)"
         )));
     }
     Ok(())

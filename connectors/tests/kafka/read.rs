@@ -340,7 +340,20 @@ async fn offsets_that_are_gone_are_told() {
     assert!(text.contains(&format!(
         "offset 59 of partition 0 of the kafka topic '{topic}'"
     )));
-    assert!(text.contains("begins at 60"), "{text}");
+    assert!(
+        text.contains("begins at 60") && text.contains("--from offset"),
+        "{text}"
+    );
+    // Who was told to goes past them, and counts.
+    let mut past = open(&table(broker, &topic)).unwrap();
+    assert!(past.skipped().is_none());
+    past.skip_gaps();
+    past.seek(&[(split.clone(), 55)].into()).await.unwrap();
+    assert_eq!(numbers(&[poll(&mut *past).await.unwrap().unwrap()])[0], 60);
+    assert_eq!(past.skipped().unwrap().records(), 5);
+    past.seek(&[(split.clone(), 101)].into()).await.unwrap();
+    let beyond = poll(&mut *past).await.unwrap_err().to_string();
+    assert!(beyond.contains("--from empty"), "{beyond}");
     assert_eq!(numbers(&[at(60).await.unwrap().unwrap()])[0], 60);
     assert!(
         at(101)

@@ -35,14 +35,25 @@ impl Graph {
     pub fn plan(&self) -> String {
         Plan(self).to_string()
     }
+
+    /// What the plan calls a port: a table by its name, a step by its number.
+    #[must_use]
+    pub fn name_of(&self, port: Port) -> String {
+        match port {
+            Port::Input(table) => self.inputs[table].stream.name.clone(),
+            Port::Node(step) => format!("step {step}"),
+        }
+    }
 }
 
 impl Display for Plan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(graph) = self;
-        graph.inputs.iter().try_for_each(|input| table(f, input))?;
+        for (_, line) in graph.inputs.iter().flat_map(table_lines) {
+            writeln!(f, "{line}")?;
+        }
         for (number, node) in graph.nodes.iter().enumerate() {
-            let inputs = node.inputs.iter().map(|from| port(graph, *from));
+            let inputs = node.inputs.iter().map(|from| graph.name_of(*from));
             let inputs = inputs.collect::<Vec<_>>().join(", ");
             writeln!(f, "step {number} of {inputs}: {}", node.spec)?;
         }
@@ -51,14 +62,21 @@ impl Display for Plan<'_> {
     }
 }
 
-fn port(graph: &Graph, port: Port) -> String {
-    match port {
-        Port::Input(table) => graph.inputs[table].stream.name.clone(),
-        Port::Node(step) => format!("step {step}"),
-    }
+/// What a line about a table says something of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// What the table itself remembers: how far it is read, its watermark, its keys.
+    State,
+    /// The columns that its readers see.
+    Columns,
+    /// Both.
+    Both,
+    /// Neither.
+    Archive,
 }
 
-fn table(f: &mut fmt::Formatter<'_>, input: &Input) -> fmt::Result {
+/// A table, by lines.
+pub(super) fn table_lines(input: &Input) -> Vec<(About, String)> {
     let Input {
         stream,
         schema,
@@ -68,32 +86,38 @@ fn table(f: &mut fmt::Formatter<'_>, input: &Input) -> fmt::Result {
         archive,
     } = input;
     let name = &stream.name;
-    writeln!(f, "table {name} ({})", stream.connector)?;
+    let mut lines = vec![(About::State, format!("table {name} ({})", stream.connector))];
+    let mut line = |about: About, text: String| lines.push((about, format!("{name}: {text}")));
     for (key, value) in &stream.options {
         if !is_fetching(key) && !is_secret(key) {
-            writeln!(f, "{name}: option {key} = '{}'", shown(value))?;
+            line(About::State, format!("option {key} = '{}'", shown(value)));
         }
     }
     for field in stream.schema.fields() {
-        writeln!(f, "{name}: reads {}", column(field))?;
+        line(About::Columns, format!("reads {}", column(field)));
     }
     if !stream.key.is_empty() {
-        writeln!(
-            f,
-            "{name}: every key ({}) on one split",
-            stream.key.join(", ")
-        )?;
+        let key = stream.key.join(", ");
+        line(About::State, format!("every key ({key}) on one split"));
     }
     for metadata in &stream.metadata {
         let field = column(&metadata.field);
-        writeln!(f, "{name}: reads {field} from {}", metadata.key)?;
+        line(
+            About::Columns,
+            format!("reads {field} from {}", metadata.key),
+        );
     }
-    for (field, expression) in schema.fields().iter().zip(columns) {
-        writeln!(f, "{name}: column {} = {expression}", column(field))?;
+    let time = event_time.map(|time| time.column);
+    for (number, (field, expression)) in schema.fields().iter().zip(columns).enumerate() {
+        let about = match Some(number) == time || stream.key.contains(field.name()) {
+            true => About::Both,
+            false => About::Columns,
+        };
+        line(about, format!("column {} = {expression}", column(field)));
     }
     if let Some(EventTime { column, delay }) = event_time {
         let column = schema.field(*column).name();
-        writeln!(f, "{name}: watermark {column} - {delay:?}")?;
+        line(About::State, format!("watermark {column} - {delay:?}"));
     }
     let Timing {
         idle_timeout,
@@ -104,13 +128,18 @@ fn table(f: &mut fmt::Formatter<'_>, input: &Input) -> fmt::Result {
         true => "advance",
         false => "hold",
     };
-    writeln!(f, "{name}: idle-timeout {}", duration(*idle_timeout))?;
-    writeln!(f, "{name}: max-future-skew {}", duration(*max_future_skew))?;
-    writeln!(f, "{name}: silence {silence}")?;
-    match archive {
-        Some(path) => writeln!(f, "{name}: archive '{path}'"),
-        None => writeln!(f, "{name}: no archive"),
-    }
+    let (idle, skew) = (duration(*idle_timeout), duration(*max_future_skew));
+    line(About::State, format!("idle-timeout {idle}"));
+    line(About::State, format!("max-future-skew {skew}"));
+    line(About::State, format!("silence {silence}"));
+    line(
+        About::Archive,
+        match archive {
+            Some(path) => format!("archive '{path}'"),
+            None => "no archive".to_owned(),
+        },
+    );
+    lines
 }
 
 fn is_fetching(key: &str) -> bool {
@@ -130,7 +159,7 @@ fn target(f: &mut fmt::Formatter<'_>, graph: &Graph, target: &Target) -> fmt::Re
         // When rows are shown says nothing of the state.
         shown: _,
     } = target;
-    let (name, from) = (&stream.name, port(graph, *from));
+    let (name, from) = (&stream.name, graph.name_of(*from));
     writeln!(f, "sink {name} ({}) of {from}", stream.connector)?;
     for (field, expression) in stream.schema.fields().iter().zip(columns) {
         writeln!(f, "{name}: writes {} = {expression}", column(field))?;
@@ -141,7 +170,7 @@ fn target(f: &mut fmt::Formatter<'_>, graph: &Graph, target: &Target) -> fmt::Re
     }
 }
 
-fn column(field: &arrow::datatypes::Field) -> String {
+pub(super) fn column(field: &arrow::datatypes::Field) -> String {
     let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
     format!("{} {}{not_null}", field.name(), field.data_type())
 }

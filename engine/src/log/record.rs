@@ -20,7 +20,7 @@ const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
 const PUBLISHED: [u8; 8] = *b"MSPUBLSH";
 const RECORD_VERSION: u32 = 4;
-const SNAPSHOT_VERSION: u32 = 5;
+const SNAPSHOT_VERSION: u32 = 6;
 const PUBLISHED_VERSION: u32 = 1;
 
 /// Who began with a record: no two starts are equal in it.
@@ -167,7 +167,7 @@ pub struct StoredSnapshot {
 }
 
 #[derive(Serialize, Deserialize)]
-struct SnapshotHead {
+pub(super) struct SnapshotHead {
     epoch: Epoch,
     shard: Vec<u8>,
     /// Per step: version, and how many tables.
@@ -176,27 +176,20 @@ struct SnapshotHead {
     taps: Vec<Option<(u32, usize)>>,
 }
 
-impl StoredSnapshot {
-    /// The bytes.
-    pub fn encode(&self) -> Result<PutPayload> {
+impl SnapshotHead {
+    pub(super) fn of(snapshot: &StoredSnapshot) -> Self {
         let sizes = |part: &Snapshot| (part.version, part.tables.len());
-        let head = SnapshotHead {
-            epoch: self.epoch,
-            shard: self.shard.head.clone(),
-            steps: self.shard.steps.iter().map(sizes).collect(),
-            taps: (self.shard.taps.iter().map(|tap| tap.as_ref().map(sizes))).collect(),
-        };
-        let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head, Chunks::default())?;
-        let parts = (self.shard.steps.iter()).chain(self.shard.taps.iter().flatten());
-        for table in parts.flat_map(|part| &part.tables) {
-            writer.batches(std::slice::from_ref(table))?;
+        let StoredSnapshot { epoch, shard } = snapshot;
+        Self {
+            epoch: *epoch,
+            shard: shard.head.clone(),
+            steps: shard.steps.iter().map(sizes).collect(),
+            taps: (shard.taps.iter().map(|tap| tap.as_ref().map(sizes))).collect(),
         }
-        Ok(writer.finish().into_iter().collect())
     }
 
-    /// The snapshot; `Corrupt` where the bytes are not one.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let (head, mut reader) = Reader::open::<SnapshotHead>(bytes, SNAPSHOT, SNAPSHOT_VERSION)?;
+    /// The snapshot that this is the head of.
+    pub(super) fn read(self, reader: &mut Reader<'_>) -> Result<StoredSnapshot> {
         let mut part = |(version, count): (u32, usize)| {
             let mut tables = vec![];
             for _ in 0..count {
@@ -204,18 +197,40 @@ impl StoredSnapshot {
             }
             Ok(Snapshot { version, tables })
         };
-        let steps = head.steps.into_iter().map(&mut part);
+        let steps = self.steps.into_iter().map(&mut part);
         let steps = steps.collect::<Result<_>>()?;
-        let taps = head.taps.into_iter().map(|tap| tap.map(&mut part));
+        let taps = self.taps.into_iter().map(|tap| tap.map(&mut part));
         let taps = taps.map(Option::transpose).collect::<Result<_>>()?;
-        Ok(Self {
-            epoch: head.epoch,
+        Ok(StoredSnapshot {
+            epoch: self.epoch,
             shard: ShardSnapshot {
-                head: head.shard,
+                head: self.shard,
                 steps,
                 taps,
             },
         })
+    }
+}
+
+impl StoredSnapshot {
+    /// The bytes.
+    pub fn encode(&self) -> Result<PutPayload> {
+        let head = SnapshotHead::of(self);
+        let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head, Chunks::default())?;
+        self.write_tables(&mut writer)?;
+        Ok(writer.finish().into_iter().collect())
+    }
+
+    pub(super) fn write_tables(&self, writer: &mut Writer) -> Result<()> {
+        let parts = (self.shard.steps.iter()).chain(self.shard.taps.iter().flatten());
+        let mut tables = parts.flat_map(|part| &part.tables);
+        tables.try_for_each(|table| writer.batches(std::slice::from_ref(table)))
+    }
+
+    /// The snapshot; `Corrupt` where the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let (head, mut reader) = Reader::open::<SnapshotHead>(bytes, SNAPSHOT, SNAPSHOT_VERSION)?;
+        head.read(&mut reader)
     }
 }
 

@@ -38,6 +38,10 @@ impl OperatorSpec for Filter {
     fn is_stateless(&self) -> bool {
         true
     }
+
+    fn passes_rows(&self) -> bool {
+        true
+    }
 }
 
 impl Filter {
@@ -56,6 +60,13 @@ impl Filter {
 
 impl Map for Filter {
     fn map(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()> {
-        row_by_row(&batch, out, |rows| self.apply(rows))
+        let mut left_out = 0;
+        row_by_row(&batch, out, |rows| {
+            let kept = self.apply(rows)?;
+            left_out += rows.num_rows() - kept.num_rows();
+            Ok(kept)
+        })?;
+        out.leave_out(left_out);
+        Ok(())
     }
 }

@@ -84,6 +84,10 @@ impl OperatorSpec for Key {
         Arc::clone(&self.schema)
     }
 
+    fn passes_rows(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         let types = self
             .columns

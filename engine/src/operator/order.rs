@@ -53,6 +53,10 @@ impl OperatorSpec for Order {
         Arc::clone(&self.schema)
     }
 
+    fn passes_rows(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(State {
             spec: self.clone(),
@@ -122,12 +126,15 @@ impl State {
 }
 
 impl Operator for State {
-    fn on_batch(&mut self, _: usize, batch: RecordBatch, _: &mut Output) -> Result<()> {
+    fn on_batch(&mut self, _: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
         let late = batch.column(self.spec.late).as_boolean_opt();
         let late = late.ok_or_else(|| Error::internal("the late column is not boolean"))?;
         match late.true_count() {
             0 => self.hold(batch),
-            _ => self.hold(filter_record_batch(&batch, &not(late)?)?),
+            count => {
+                out.leave_out(count);
+                self.hold(filter_record_batch(&batch, &not(late)?)?)
+            }
         }
     }
 

@@ -41,16 +41,17 @@ pub struct Function {
     pub kernel: Arc<dyn KernelSpec>,
 }
 
+impl Function {
+    /// What its state depends on.
+    fn call(&self) -> String {
+        let arguments: Vec<_> = self.arguments.iter().map(ToString::to_string).collect();
+        format!("{}({})", self.kernel, arguments.join(", "))
+    }
+}
+
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let arguments: Vec<_> = self.arguments.iter().map(ToString::to_string).collect();
-        write!(
-            f,
-            "{}({}) AS {}",
-            self.kernel,
-            arguments.join(", "),
-            self.name
-        )
+        write!(f, "{} AS {}", self.call(), self.name)
     }
 }
 
@@ -117,20 +118,7 @@ impl Over {
 
 impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |column: usize| self.input.field(column).name();
-        let release = match self.release {
-            Release::AtOnce => "at once",
-            Release::OnWatermark => "on watermark",
-        };
-        write!(
-            f,
-            "Over: by {}, order {}, {release}",
-            name(self.key),
-            name(self.time)
-        )?;
-        if let Some(ttl) = self.ttl {
-            write!(f, ", {ttl}")?;
-        }
+        f.write_str(&self.base())?;
         self.functions
             .iter()
             .try_for_each(|function| write!(f, ", {function}"))
@@ -138,8 +126,28 @@ impl fmt::Display for Over {
 }
 
 impl OperatorSpec for Over {
+    fn base(&self) -> String {
+        let name = |column: usize| self.input.field(column).name();
+        let release = match self.release {
+            Release::AtOnce => "at once",
+            Release::OnWatermark => "on watermark",
+        };
+        let (key, time) = (name(self.key), name(self.time));
+        let ttl = self.ttl.map_or_else(String::new, |ttl| format!(", {ttl}"));
+        format!("Over: by {key}, order {time}, {release}{ttl}")
+    }
+
+    /// A function's state is of its own.
+    fn parts(&self) -> Vec<String> {
+        self.functions.iter().map(Function::call).collect()
+    }
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn passes_rows(&self) -> bool {
+        true
     }
 
     fn build(&self) -> Result<Box<dyn Operator>> {
@@ -340,6 +348,15 @@ impl Operator for State {
     }
 
     fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        let own: Vec<Option<usize>> = (0..self.running.len()).map(Some).collect();
+        let counts = snapshot.tables.first();
+        if counts.is_none_or(|counts| counts.num_rows() != own.len() + 1) {
+            return Err(Error::corrupt("the snapshot of over is of another query"));
+        }
+        self.restore_parts(snapshot, &own)
+    }
+
+    fn restore_parts(&mut self, snapshot: Snapshot, from: &[Option<usize>]) -> Result<()> {
         snapshot.expect_version(1)?;
         let damaged = || Error::corrupt("the snapshot of over is of another query");
         let [counts, held, tables @ ..] = snapshot.tables.as_slice() else {
@@ -347,9 +364,6 @@ impl Operator for State {
         };
         let counts = keys(counts.columns().first().ok_or_else(damaged)?)?.values();
         let (key_count, counts) = counts.split_first().ok_or_else(damaged)?;
-        if counts.len() != self.running.len() {
-            return Err(damaged());
-        }
         self.key_count = *key_count as usize;
         if held.num_rows() > 0 {
             self.held.push(held.clone())?;
@@ -360,12 +374,20 @@ impl Operator for State {
             ages.restore(last)?;
             tables = states;
         }
-        for (running, count) in self.running.iter_mut().zip(counts) {
+        let mut functions = vec![];
+        for count in counts {
             let (states, rest) = tables
                 .split_at_checked(*count as usize)
                 .ok_or_else(damaged)?;
-            running.kernel.restore(states)?;
+            functions.push(states);
             tables = rest;
+        }
+        for (running, from) in self.running.iter_mut().zip(from) {
+            if let Some(from) = from {
+                running
+                    .kernel
+                    .restore(functions.get(*from).ok_or_else(damaged)?)?;
+            }
         }
         Ok(())
     }

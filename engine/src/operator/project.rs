@@ -55,6 +55,10 @@ impl OperatorSpec for Project {
     fn is_stateless(&self) -> bool {
         true
     }
+
+    fn passes_rows(&self) -> bool {
+        true
+    }
 }
 
 impl Project {

@@ -74,6 +74,10 @@ impl OperatorSpec for Union {
         Arc::clone(&self.schema)
     }
 
+    fn passes_rows(&self) -> bool {
+        true
+    }
+
     fn build(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(State {
             spec: self.clone(),

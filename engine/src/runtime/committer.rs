@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::committed::Committed;
 use super::patience::{Patience, patiently};
+use super::savepoint::Wish;
 use super::sink_loop::{Publication, Published};
 use super::status::SharedStatus;
 use crate::commit::{CommitPoint, Transaction};
@@ -28,6 +29,8 @@ pub(super) struct Commit {
     /// Answered by each sink that takes rows at once, when it has written those of the epoch.
     pub(super) written: Vec<oneshot::Receiver<()>>,
     pub(super) snapshot: Option<StoredSnapshot>,
+    /// Who waits for the snapshot, and until everything before it is out.
+    pub(super) wish: Option<Wish>,
 }
 
 /// How the outputs of a job are numbered: its targets, then per table those of `$late`, of `$dead`,
@@ -81,6 +84,24 @@ impl Outputs {
             // up at a stop: then it gets nothing more, and the next start publishes the rest.
             let _ = sink.send(Publication::Rows { epoch, rows }).await;
         }
+    }
+}
+
+impl Outputs {
+    /// By output: whether it publishes from the log.
+    pub(super) fn out_of_log(&self) -> Vec<bool> {
+        self.sinks.iter().map(Option::is_some).collect()
+    }
+
+    /// Asks every sink to put out what it holds back; each answers when it has.
+    async fn put_out(&self) -> Vec<oneshot::Receiver<()>> {
+        let mut answers = vec![];
+        for sink in self.sinks.iter().flatten() {
+            let (out, answer) = oneshot::channel();
+            let _ = sink.send(Publication::PutOut { out }).await;
+            answers.push(answer);
+        }
+        answers
     }
 }
 
@@ -155,7 +176,11 @@ impl Committer {
         self.outputs.publish(&record, &nothing).await;
         crash::reach(Point::Published);
         if let Some(snapshot) = commit.snapshot {
-            self.snapshots.send_replace(Some(Arc::new(snapshot)));
+            let snapshot = Arc::new(snapshot);
+            if let Some(wish) = commit.wish {
+                wish.grant(Arc::clone(&snapshot), self.outputs.put_out().await);
+            }
+            self.snapshots.send_replace(Some(snapshot));
         }
         Ok(Ok(()))
     }

@@ -100,18 +100,30 @@ const NOWHERE: &[Position] = &[];
 fn committed(known: Option<Epoch>, contents: &Contents) -> Result<Epoch> {
     let end = contents.last();
     match known {
-        None if end <= Epoch(1) && contents.snapshots.is_empty() => Ok(Epoch(0)),
-        None => Err(Error::corrupt(format!(
-            "the log holds epochs up to {end}, but where they are committed nothing is known of \
-             this job: its group's offsets have expired or were deleted, or the rows go to another \
-             cluster than before; restore them, or start the job with --fresh"
-        ))),
+        None => match begins_with(contents) {
+            Some(begin) if end <= begin.next() => Ok(begin),
+            _ => Err(Error::corrupt(format!(
+                "the log holds epochs up to {end}, but where they are committed nothing is known \
+                 of this job: its group's offsets have expired or were deleted, or the rows go to \
+                 another cluster than before; restore them, or start the job with --fresh"
+            ))),
+        },
         Some(known) if end > known.next() => Err(Error::corrupt(format!(
             "the log holds epochs up to {end}, but only epoch {known} is committed: where the rows \
              go lost its newest history, or was restored from an older copy; restore it, or start \
              the job with --fresh"
         ))),
         Some(known) => Ok(known),
+    }
+}
+
+/// After which epoch a log begins that nothing was committed of: with nothing, or with the state of
+/// a savepoint. Any other log has a fence, which is never cut, before its first snapshot.
+fn begins_with(contents: &Contents) -> Option<Epoch> {
+    match contents.snapshots.as_slice() {
+        [] => Some(Epoch(0)),
+        [state] if contents.records.iter().all(|epoch| epoch > state) => Some(*state),
+        _ => None,
     }
 }
 
@@ -142,7 +154,15 @@ mod tests {
     fn a_commit_point_that_knows_nothing_belongs_to_a_log_that_has_not_begun() {
         assert_eq!(committed(None, &contents(&[], &[])).unwrap(), Epoch(0));
         assert_eq!(committed(None, &contents(&[1], &[])).unwrap(), Epoch(0));
-        for log in [contents(&[1, 2], &[]), contents(&[], &[1])] {
+        // A log that begins with a savepoint's state.
+        assert_eq!(committed(None, &contents(&[], &[7])).unwrap(), Epoch(7));
+        assert_eq!(committed(None, &contents(&[8], &[7])).unwrap(), Epoch(7));
+        for log in [
+            contents(&[1, 2], &[]),
+            contents(&[1], &[1]),
+            contents(&[1, 8], &[7]),
+            contents(&[8, 9], &[7]),
+        ] {
             let expired = committed(None, &log).unwrap_err().to_string();
             assert!(expired.contains("offsets have expired"), "{expired}");
         }

@@ -10,6 +10,7 @@ use super::backlog::Backlog;
 use super::committed::Committed;
 use super::redrive::{Redriver, Request};
 use super::running::Running;
+use super::savepoint::Savepointer;
 use super::status::{SharedStatus, State, Status, TableStatus, TargetStatus};
 use super::stop::{Stop, Stopper};
 use super::tasks::spawn;
@@ -17,7 +18,7 @@ use super::warm_up::Recorded;
 use crate::clock::Clock;
 use crate::commit::CommitPoint;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::log::Log;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -90,21 +91,21 @@ impl Job {
     ) -> Self {
         let status = SharedStatus::new(first_status(&spec.graph));
         let (committed, receiver) = watch::channel(Committed::default());
-        Self::spawn(status.clone(), receiver, |stop, redrives| {
+        Self::spawn(status.clone(), receiver, |stop, requests| {
             Running {
                 spec,
                 log,
                 clock,
                 status,
                 committed,
-                redrives,
+                requests,
                 stop,
             }
             .run(bindings, recordings)
         })
     }
 
-    /// Runs what `run` makes of the stop signal, and of the end where redrives come out.
+    /// Runs what `run` makes of the stop signal, and of the end where requests come out.
     pub(super) fn spawn<F>(
         status: SharedStatus,
         committed: watch::Receiver<Committed>,
@@ -160,6 +161,12 @@ impl Job {
         self.redriver.clone()
     }
 
+    /// Who asks it for savepoints. A replay has none.
+    #[must_use]
+    pub fn savepointer(&self) -> Savepointer {
+        self.redriver.savepointer()
+    }
+
     /// Asks the job to stop after a last commit and a snapshot; `wait` tells when it has. What
     /// does not answer is given a moment, and then left to the next start:
     /// [`Status::unsettled`] says what that is.
@@ -195,7 +202,12 @@ pub(super) fn first_status(graph: &Graph) -> Status {
         name: name.clone(),
         ..TargetStatus::default()
     };
+    let read = |node: &Node| {
+        let names = node.inputs.iter().map(|port| graph.name_of(*port));
+        names.collect()
+    };
     Status {
+        reads: graph.nodes.iter().map(read).collect(),
         tables: graph
             .inputs
             .iter()

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::committed::Committed;
 use super::committer::OutputNumbers;
+use super::savepoint::{Savepointer, Wish};
 use super::shard_loop::ShardLoop;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -30,11 +31,16 @@ pub struct Outcome {
     pub epoch: Epoch,
 }
 
-/// A redrive on its way to the shard.
+/// What somebody asks of the shard.
 #[derive(Debug)]
-pub(super) struct Request {
-    redrive: Redrive,
-    answer: oneshot::Sender<Result<Outcome>>,
+pub(super) enum Request {
+    /// Give dead rows back.
+    Redrive {
+        redrive: Redrive,
+        answer: oneshot::Sender<Result<Outcome>>,
+    },
+    /// End the epoch with a savepoint.
+    Savepoint(Wish),
 }
 
 /// Gives dead rows back to a job, for as long as it runs.
@@ -55,6 +61,12 @@ impl Redriver {
         (redriver, receiver)
     }
 
+    /// Who asks the same job for savepoints.
+    #[must_use]
+    pub fn savepointer(&self) -> Savepointer {
+        Savepointer::new(self.requests.clone())
+    }
+
     /// Gives rows back, and answers once they are committed.
     pub async fn redrive(&self, redrive: Redrive) -> Result<Outcome> {
         let ended = || {
@@ -64,7 +76,7 @@ impl Redriver {
             )
         };
         let (answer, answered) = oneshot::channel();
-        let request = Request { redrive, answer };
+        let request = Request::Redrive { redrive, answer };
         self.requests.send(request).await.map_err(|_| ended())?;
         let outcome = answered.await.map_err(|_| ended())??;
         let mut committed = self.committed.clone();
@@ -75,9 +87,20 @@ impl Redriver {
 }
 
 impl ShardLoop {
+    /// Does what is asked.
+    pub(super) async fn answer(&mut self, request: Request) -> Result<()> {
+        match request {
+            Request::Redrive { redrive, answer } => self.redrive(redrive, answer).await,
+            Request::Savepoint(wish) => self.end_epoch(false, false, Some(wish)).await,
+        }
+    }
+
     /// Lets the rows of a redrive arrive that are new.
-    pub(super) async fn redrive(&mut self, request: Request) -> Result<()> {
-        let Request { redrive, answer } = request;
+    async fn redrive(
+        &mut self,
+        redrive: Redrive,
+        answer: oneshot::Sender<Result<Outcome>>,
+    ) -> Result<()> {
         let table = redrive.table;
         let cut = match self.shard.intake().cut_redrive(redrive) {
             Ok(cut) => cut,

@@ -310,6 +310,7 @@ impl ReplayLoop {
                 }
             }
         }
+        self.shard.check_balance()?;
         self.status.lock().digests = self.shard.digests();
         Ok(())
     }

@@ -63,7 +63,7 @@ pub(super) struct Running {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: SharedStatus,
     pub(super) committed: watch::Sender<Committed>,
-    pub(super) redrives: mpsc::Receiver<Request>,
+    pub(super) requests: mpsc::Receiver<Request>,
     pub(super) stop: Stop,
 }
 
@@ -93,6 +93,7 @@ impl Running {
             let name = &self.spec.graph.inputs[table].stream.name;
             self.status.watch(name, source.waiting());
             self.status.follow(table, source.lag());
+            self.status.follow_skipped(table, source.skipped());
             inputs.kept.push(recorded || !source.repeatable());
             if !source.repeatable() {
                 inputs.once.push(name.clone());
@@ -209,8 +210,9 @@ impl Running {
             None => patiently!(patience, self.log.put_plan(&plan)).ok_or_else(stopped),
             Some(known) if known == plan => Ok(()),
             Some(known) => Err(Error::invalid(format!(
-                "the state in this folder is of another job; {}; use another --data folder, or \
-                 --fresh to start empty",
+                "the state in this folder is of another job; {}; start from a savepoint of that job \
+                 (--from savepoint:NAME), which keeps what is as it was, or empty (--from empty), or \
+                 use another --data folder",
                 difference(&known, &plan)
             ))),
         }
@@ -236,9 +238,10 @@ impl Running {
             epochs,
             tasks,
         } = opened;
+        let from_log = outputs.out_of_log();
         drop((outputs, routes));
         join(tasks).await?;
-        self.note_published(&epochs).await?;
+        self.note_published(&epochs, &from_log).await?;
         let mut status = self.status.lock();
         status.digests = recovered.shard.digests();
         if !published {
@@ -268,9 +271,10 @@ impl Running {
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let (commits, commit_receiver) = mpsc::channel(EPOCHS);
         let (snapshots, newest) = watch::channel(None);
+        let from_log = outputs.out_of_log();
         let keeping = SnapshotLoop {
             log: self.log.clone(),
-            from_log: outputs.sinks.iter().map(Option::is_some).collect(),
+            from_log: from_log.clone(),
             published: epochs.clone(),
             status: self.status.clone(),
             patience: self.patience(SNAPSHOTS),
@@ -303,7 +307,7 @@ impl Running {
             shard: recovered.shard,
             clock: Arc::clone(&self.clock),
             events: event_receiver,
-            redrives: std::mem::replace(&mut self.redrives, mpsc::channel(1).1),
+            requests: std::mem::replace(&mut self.requests, mpsc::channel(1).1),
             commits,
             routes,
             stop: self.stop.clone(),
@@ -322,7 +326,7 @@ impl Running {
         halt.send_replace(true);
         while feeds.join_next().await.is_some() {}
         outcome?;
-        self.note_published(&epochs).await?;
+        self.note_published(&epochs, &from_log).await?;
         self.status.lock().state = match self.stop.asked() {
             true => State::Stopped,
             false => State::Finished,
@@ -330,10 +334,15 @@ impl Running {
         Ok(())
     }
 
-    /// Notes what the sinks have out in the end: the records were written before. Where the log
-    /// does not answer the next start asks the sinks alone.
-    async fn note_published(&self, epochs: &Published) -> Result<()> {
-        let (mut patience, published) = (self.patience(LOG), epochs.get());
+    /// Notes what the outputs have out in the end: the records were written before. What leaves with
+    /// the commit is out. Where the log does not answer the next start asks the sinks alone.
+    async fn note_published(&self, epochs: &Published, from_log: &[bool]) -> Result<()> {
+        let committed = self.committed.borrow().epoch;
+        let published = epochs.get().into_iter().zip(from_log);
+        let published: Vec<Epoch> = published
+            .map(|(out, from_log)| if *from_log { out } else { committed })
+            .collect();
+        let mut patience = self.patience(LOG);
         let _ = patiently!(patience, self.log.put_published(&published));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A shard: one copy of the graph with its intake, run by one thread.
 
 mod forming;
+mod takeover;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,10 @@ pub struct StepCounts {
     pub rows_out: u64,
     /// Rows rejected.
     pub dead: u64,
+    /// Rows left out: by a filter, or by an order that they came too late for.
+    pub left_out: u64,
+    /// Rows that its inputs had handed on before it was there: of a job that was changed.
+    pub missed: u64,
 }
 
 /// A running step.
@@ -87,6 +92,8 @@ pub struct Shard {
     digests: Option<Vec<Digest>>,
     /// Per target, the rows it was given.
     rows_out: Vec<u64>,
+    /// Per target, the rows that its input had handed on before it was there.
+    missed: Vec<u64>,
     /// Per target, where its rows have their arrival, if they do.
     arrivals: Vec<Option<usize>>,
     emitted: Emitted,
@@ -106,7 +113,16 @@ struct State {
     watermarks: Vec<(Vec<Watermark>, Watermark)>,
     counts: Vec<StepCounts>,
     rows_out: Vec<u64>,
+    missed: Vec<u64>,
     digests: Option<Vec<DigestState>>,
+}
+
+impl State {
+    fn decode(head: &[u8]) -> Result<Self> {
+        postcard::from_bytes(head).map_err(|e| {
+            Error::corrupt("the shard's state in the snapshot cannot be decoded").caused_by(e)
+        })
+    }
 }
 
 /// The state of a shard between two messages.
@@ -169,6 +185,7 @@ impl Shard {
         let arrival = |target: &Target| graph.schema(target.from).index_of(ARRIVED_AT).ok();
         Ok(Self {
             rows_out: vec![0; graph.targets.len()],
+            missed: vec![0; graph.targets.len()],
             arrivals: graph.targets.iter().map(arrival).collect(),
             graph,
             intake,
@@ -295,6 +312,7 @@ impl Shard {
                 .dead
                 .extend(dead.finish()?.map(|rows| (step.table, rows)));
         }
+        self.steps[number].counts.left_out += out.take_left_out();
         for batch in out.drain() {
             let step = &mut self.steps[number];
             step.counts.rows_out += batch.num_rows() as u64;
@@ -356,6 +374,39 @@ impl Shard {
         rejected
     }
 
+    /// An error where rows are unaccounted for: what a table's records became does not add up, what
+    /// a part handed on is not what its readers received, or a step that passes rows on has lost one.
+    pub fn check_balance(&self) -> Result<()> {
+        let ended = self.intake.ended().iter().all(|ended| *ended);
+        for (input, counts) in self.graph.inputs.iter().zip(self.intake.counts()) {
+            if !counts.add_up() {
+                let name = &input.stream.name;
+                return Err(unbalanced(&format!("table {name}: {counts:?}")));
+            }
+        }
+        for (number, node) in self.graph.nodes.iter().enumerate() {
+            let counts = self.steps[number].counts;
+            let handed_on: u64 = node.inputs.iter().map(|from| self.handed_on(*from)).sum();
+            // What it has not passed on by the end of its input, it never does.
+            let passed = counts.rows_out + counts.left_out + counts.dead;
+            let lost = node.spec.passes_rows()
+                && (passed > counts.rows_in || (ended && passed < counts.rows_in));
+            if lost || counts.rows_in + counts.missed != handed_on {
+                let told = format!("{}: {counts:?} of {handed_on} handed on to it", node.spec);
+                return Err(unbalanced(&told));
+            }
+        }
+        for (number, target) in self.graph.targets.iter().enumerate() {
+            let (rows, handed_on) = (self.rows_out[number], self.handed_on(target.from));
+            if rows + self.missed[number] != handed_on {
+                let name = &target.stream.name;
+                let told = format!("{name} was given {rows} of {handed_on} rows");
+                return Err(unbalanced(&told));
+            }
+        }
+        Ok(())
+    }
+
     /// The whole state.
     pub fn snapshot(&mut self) -> Result<ShardSnapshot> {
         let digests = self.digests.as_ref();
@@ -368,6 +419,7 @@ impl Shard {
                 .collect(),
             counts: self.steps.iter().map(|step| step.counts).collect(),
             rows_out: self.rows_out.clone(),
+            missed: self.missed.clone(),
             digests: digests.map(|digests| digests.iter().map(Digest::snapshot).collect()),
         };
         let head = postcard::to_stdvec(&state)
@@ -379,60 +431,15 @@ impl Shard {
             taps: vec![],
         })
     }
-
-    /// Takes up a state of `snapshot`; called on a fresh shard of the same graph. There are no
-    /// digests afterwards where the snapshot has none: they would leave out the rows before it.
-    pub fn restore(&mut self, snapshot: ShardSnapshot) -> Result<()> {
-        let state: State = postcard::from_bytes(&snapshot.head).map_err(|e| {
-            Error::corrupt("the shard's state in the snapshot cannot be decoded").caused_by(e)
-        })?;
-        let steps = self.steps.len();
-        if [
-            state.watermarks.len(),
-            state.counts.len(),
-            snapshot.steps.len(),
-        ] != [steps; 3]
-            || state.rows_out.len() != self.rows_out.len()
-        {
-            return Err(Error::corrupt("the snapshot is of another graph"));
-        }
-        self.intake.restore(&state.intake)?;
-        self.rows_out = state.rows_out;
-        let parts = state
-            .watermarks
-            .into_iter()
-            .zip(state.counts)
-            .zip(snapshot.steps);
-        for (step, (((ports, watermark), counts), snapshot)) in self.steps.iter_mut().zip(parts) {
-            step.ports = ports;
-            step.watermark = watermark;
-            step.counts = counts;
-            step.operator.restore(snapshot)?;
-        }
-        match (&mut self.digests, state.digests) {
-            (Some(digests), Some(states)) => {
-                for (digest, (rows, chains)) in digests.iter_mut().zip(states) {
-                    digest.restore(rows, chains);
-                }
-            }
-            (Some(_), None) => {
-                tracing::warn!(
-                    "this job went on without digests before: none can be given for the whole"
-                );
-                self.digests = None;
-            }
-            (None, _) => {}
-        }
-        Ok(())
-    }
 }
 
 /// Per table, the offset that follows what was taken of each split, by the head of a snapshot.
 pub(crate) fn positions_in(head: &[u8]) -> Result<Vec<Position>> {
-    let state: State = postcard::from_bytes(head).map_err(|e| {
-        Error::corrupt("the shard's state in the snapshot cannot be decoded").caused_by(e)
-    })?;
-    Intake::positions_in(&state.intake)
+    Intake::positions_in(&State::decode(head)?.intake)
+}
+
+fn unbalanced(what: &str) -> Error {
+    Error::internal(format!("rows are unaccounted for: {what}"))
 }
 
 fn digest(target: &Target) -> Result<Digest> {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
 use super::redrive::Request;
+use super::savepoint::Wish;
 use super::shard::{Emitted, Leaving, Shard, ShardSnapshot};
 use super::sink_loop::Publication;
 use super::source_loop::Event;
@@ -56,8 +57,8 @@ pub(super) struct ShardLoop {
     pub(super) shard: Shard,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) events: mpsc::Receiver<Event>,
-    /// Dead rows that are given back.
-    pub(super) redrives: mpsc::Receiver<Request>,
+    /// What is asked of it meanwhile.
+    pub(super) requests: mpsc::Receiver<Request>,
     pub(super) commits: mpsc::Sender<Commit>,
     /// By target: where its rows go.
     pub(super) routes: Vec<Route>,
@@ -159,12 +160,13 @@ impl ShardLoop {
                         break End::Finished;
                     }
                 }
-                Some(request) = self.redrives.recv() => self.redrive(request).await?,
+                Some(request) = self.requests.recv() => self.answer(request).await?,
                 _ = tick.tick() => self.tick().await?,
             }
         };
         let finished = matches!(end, End::Finished);
         self.commit(true, finished).await?;
+        self.shard.check_balance()?;
         let mut status = self.status.lock();
         status.digests = self.shard.digests();
         Ok(())
@@ -299,13 +301,23 @@ impl ShardLoop {
         if self.epoch.is_idle() && !last {
             return Ok(());
         }
+        self.end_epoch(last, finished, None).await
+    }
+
+    /// Ends the epoch, with a savepoint where one is wished for.
+    pub(super) async fn end_epoch(
+        &mut self,
+        last: bool,
+        finished: bool,
+        wish: Option<Wish>,
+    ) -> Result<()> {
         if !finished {
             let at = self.shard.intake().stamp(self.clock.now());
             self.arrive(Arrival::Tick { at }, true).await?;
         }
         let epoch = self.epoch.record.epoch;
         let backlog = self.epoch.backlog.and(&self.epoch.record);
-        let due = last || backlog.reaches(self.snapshot_after);
+        let due = last || wish.is_some() || backlog.reaches(self.snapshot_after);
         let next = EpochBuilder::after(epoch, if due { Backlog::NONE } else { backlog });
         let ended = std::mem::replace(&mut self.epoch, next);
         let (mut record, carried) = (ended.record, ended.carried);
@@ -327,6 +339,7 @@ impl ShardLoop {
             carried,
             written,
             snapshot,
+            wish,
         };
         // A committer that is gone has failed, and its error ends the job; or it was given up
         // at a stop, and has said what is not committed.

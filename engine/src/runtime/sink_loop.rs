@@ -26,6 +26,9 @@ pub(super) enum Publication {
         epoch: Epoch,
         written: oneshot::Sender<()>,
     },
+    /// A sink is to put out what it holds back, and answers when it has; where it never has, the
+    /// sender is dropped.
+    PutOut { out: oneshot::Sender<()> },
 }
 
 /// One sink with what it needs to be patient.
@@ -101,6 +104,13 @@ impl SinkLoop {
                     last = epoch;
                     // A committer that is gone needs no news.
                     let _ = written.send(());
+                }
+                Publication::PutOut { out } => {
+                    if patiently!(self.patience, self.sink.flush()).is_none() {
+                        return Ok(None);
+                    }
+                    // Who asked may have gone.
+                    let _ = out.send(());
                 }
             }
             if self.note(last_with_rows, last).await?.is_none() {

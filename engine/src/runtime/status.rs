@@ -9,6 +9,7 @@ use super::shard::{Shard, StepCounts};
 use crate::intake::Counts;
 use crate::lag::Lag;
 use crate::sink::Epoch;
+use crate::skipped::Skipped;
 use crate::time::Watermark;
 use crate::waiting::{Waiting, Watched};
 
@@ -44,6 +45,9 @@ pub struct TableStatus {
     pub watermark: Option<Watermark>,
     /// How many records its source has not handed over yet, where that is known.
     pub lag: Option<u64>,
+    /// How many records were gone when its source was to read them, and were gone past, as this start
+    /// was told to.
+    pub skipped: u64,
     /// Bytes of the rows that were polled, in memory, since this start.
     pub bytes: u64,
     /// For how long its source had rows that the shard had no room for, since this start.
@@ -101,8 +105,11 @@ pub struct Status {
     pub tables: Vec<TableStatus>,
     /// The tables that are written.
     pub targets: Vec<TargetStatus>,
-    /// What passed each step.
+    /// What passed each step. What a step or a table handed on (`rows_out`; what was accepted or
+    /// late) is, but for `missed`, what each of its readers received.
     pub steps: Vec<(String, StepCounts)>,
+    /// What each step reads: tables by their name, steps as `step 3`.
+    pub reads: Vec<Vec<String>>,
     /// How long each step has worked since this start, about.
     pub busy: Vec<Duration>,
     /// The commits of this start.
@@ -127,6 +134,8 @@ pub(super) struct SharedStatus {
     watched: Arc<Mutex<Vec<(String, Watched)>>>,
     /// By number of a table, how far its source is behind.
     lags: Arc<Mutex<Vec<(usize, Lag)>>>,
+    /// By number of a table, what its source went past.
+    skipped: Arc<Mutex<Vec<(usize, Skipped)>>>,
 }
 
 impl SharedStatus {
@@ -135,6 +144,7 @@ impl SharedStatus {
             status: Arc::new(Mutex::new(status)),
             watched: Arc::default(),
             lags: Arc::default(),
+            skipped: Arc::default(),
         }
     }
 
@@ -155,6 +165,12 @@ impl SharedStatus {
         lags.extend(lag.map(|lag| (table, lag)));
     }
 
+    /// Shows what the source of a table went past.
+    pub(super) fn follow_skipped(&self, table: usize, skipped: Option<Skipped>) {
+        let mut all = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(skipped.map(|skipped| (table, skipped)));
+    }
+
     /// A copy, with what is waited for at the moment.
     pub(super) fn read(&self) -> Status {
         let mut status = self.lock().clone();
@@ -162,6 +178,12 @@ impl SharedStatus {
         for (table, lag) in lags.iter() {
             if let Some(table) = status.tables.get_mut(*table) {
                 table.lag = lag.records();
+            }
+        }
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        for (table, skipped) in skipped.iter() {
+            if let Some(table) = status.tables.get_mut(*table) {
+                table.skipped = skipped.records();
             }
         }
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);

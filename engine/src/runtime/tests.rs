@@ -2,6 +2,7 @@ mod commits;
 mod faults;
 mod figures;
 mod redrive;
+mod savepoints;
 pub(super) mod simulation;
 mod starts;
 mod taps;

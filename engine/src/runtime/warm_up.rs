@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
-use super::recovery::Past;
+use super::patience::patiently;
+use super::recovery::{Past, stopped};
 use super::replay::Merged;
 use super::shard::Shard;
 use crate::error::{Error, Result};
@@ -42,6 +43,13 @@ pub(super) async fn warm_up(
     fresh: impl Fn() -> Result<Shard>,
     recordings: Vec<Recorded>,
 ) -> Result<()> {
+    let begun_from = patiently!(past.patience, past.log.begun_from()).ok_or_else(stopped)?;
+    if let Some(savepoint) = begun_from {
+        return Err(Error::invalid(format!(
+            "the job began from savepoint '{savepoint}', and its recordings have nothing of before: \
+             start it from 'state', 'empty', or that savepoint"
+        )));
+    }
     let readers = with_newest(past, committed, recordings).await?;
     let mut shard = fresh()?;
     let (mut merged, mut rows) = (Merged::new(readers), 0);

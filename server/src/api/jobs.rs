@@ -18,7 +18,7 @@ use super::request::{Body, MaybeBody, Params, Segment, detached};
 use super::{PREFIX, Problem};
 use crate::auth::{Principal, Scope};
 use crate::jobs::view::Job;
-use crate::jobs::{Refused, StartFrom, Submission, check_name, plan};
+use crate::jobs::{NewText, Refused, StartFrom, Submission, check_name, plan};
 use crate::state::AppState;
 
 /// The routes.
@@ -73,15 +73,64 @@ struct Checked {
 }
 
 /// With what a job starts.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Start {
-    /// `state` (what it stopped with), `empty`, or `recording`.
+    /// `state` (what it stopped with), `empty`, `recording`, `offset`, or `{"savepoint": "name"}`.
     #[serde(default)]
     from: StartWith,
+    /// From a savepoint: give up a state that the text has no place for.
+    #[serde(default)]
+    allow_dropped_state: bool,
+    /// From a savepoint or from nothing: a text in the place of the one that was submitted. Steps
+    /// that are as they were, with everything that feeds them, keep their state.
+    sql: Option<String>,
+    /// The options that go with that text.
+    options: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+impl Start {
+    fn wish(self) -> Result<(StartFrom, Option<NewText>), Problem> {
+        let may_drop = self.allow_dropped_state;
+        let from = match self.from {
+            StartWith::State => StartFrom::State,
+            StartWith::Empty => StartFrom::Empty,
+            StartWith::Recording => StartFrom::Recording,
+            StartWith::Offset => StartFrom::Offset,
+            StartWith::Savepoint(name) => StartFrom::Savepoint { name, may_drop },
+        };
+        let text = match (self.sql, self.options) {
+            (None, None) => None,
+            (None, Some(_)) => {
+                let detail =
+                    "'options' go with a text in 'sql': give it, also where it is the same";
+                return Err(Problem::invalid(detail));
+            }
+            (Some(sql), options) => Some(NewText {
+                sql,
+                options: options.unwrap_or_default(),
+            }),
+        };
+        let (takes_text, drops) = match from {
+            StartFrom::State | StartFrom::Recording | StartFrom::Offset => (false, false),
+            StartFrom::Empty => (true, false),
+            StartFrom::Savepoint { .. } => (true, true),
+        };
+        if text.is_some() && !takes_text {
+            return Err(Problem::invalid(
+                "the state is of the text that was submitted: start another text from a savepoint, \
+                 or from 'empty'",
+            ));
+        }
+        if may_drop && !drops {
+            let detail = "'allow_dropped_state' is about a start from a savepoint";
+            return Err(Problem::invalid(detail));
+        }
+        Ok((from, text))
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum StartWith {
     /// The state it stopped with.
@@ -92,6 +141,12 @@ enum StartWith {
     /// The one that the recordings of its tables give, should the kept one be lost; every table
     /// that is read needs an `archive`. It goes on where it stopped.
     Recording,
+    /// The state it stopped with, where Kafka has removed messages before they were read: it goes
+    /// on with the first that is there, and counts what is gone as `skipped`.
+    Offset,
+    /// The one that was kept under a name. Inputs are read again from there on: what the job wrote
+    /// after it stays, and comes again.
+    Savepoint(String),
 }
 
 /// Submit a job
@@ -250,7 +305,7 @@ async fn stop(
     responses(
         (status = 202, description = "It starts", body = Job),
         (status = 400, description = "It cannot be started so", body = Problem),
-        (status = 404, description = "There is none", body = Problem),
+        (status = 404, description = "There is none, or it has no such savepoint", body = Problem),
         (status = 409, description = "It runs", body = Problem),
         (status = 413, description = "The body is too large", body = Problem),
     )
@@ -263,12 +318,8 @@ async fn start(
 ) -> Result<(StatusCode, Json<Job>), Problem> {
     principal.require(Scope::Write)?;
     let slot = state.jobs.get(&id)?;
-    let from = match start.map(|start| start.from).unwrap_or_default() {
-        StartWith::State => StartFrom::State,
-        StartWith::Empty => StartFrom::Empty,
-        StartWith::Recording => StartFrom::Recording,
-    };
+    let (from, text) = start.unwrap_or_default().wish()?;
     let started = Arc::clone(&slot);
-    detached(async move { state.jobs.start(&started, from).await }).await??;
+    detached(async move { state.jobs.start(&started, from, text).await }).await??;
     Ok((StatusCode::ACCEPTED, Json(slot.view())))
 }

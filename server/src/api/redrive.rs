@@ -112,41 +112,26 @@ async fn redrive(
         until,
         again: redrive.again,
     };
-    let running = slot.running().filter(|running| running.redriver.is_some());
-    let Some(running) = running else {
+    let running = slot.running();
+    let running = running.and_then(|running| Some((running.redriver.clone()?, running)));
+    let Some((redriver, running)) = running else {
         return Err(Problem::conflict(format!(
             "job '{}' does not run here: start it, and ask again",
             slot.name
         )));
     };
-    let names: Vec<&String> = running
-        .graph
-        .inputs
-        .iter()
-        .map(|i| &i.stream.name)
-        .collect();
-    let table = match (&redrive.table, names.as_slice()) {
-        (Some(table), names) => names.iter().position(|name| *name == table),
-        (None, [_]) => Some(0),
-        (None, _) => {
-            let names = names
-                .iter()
-                .map(|name| format!("'{name}'"))
-                .collect::<Vec<_>>();
-            let detail = format!("the job reads {}: say which 'table'", names.join(", "));
-            return Err(Problem::invalid(detail));
-        }
-    };
-    let Some(table) = table else {
-        let name = redrive.table.unwrap_or_default();
-        return Err(Problem::not_found(format!(
-            "job '{}' reads no table '{name}'",
-            slot.name
-        )));
-    };
-    let name = names[table].clone();
+    let table = redrive::table(&running.graph, redrive.table.as_deref())?;
+    let name = running.graph.inputs[table].stream.name.clone();
     let home = state.jobs.home(&slot);
-    let giving = async move { redrive::redrive(&running, &home, table, &wish).await };
+    let giving = async move {
+        let job = redrive::Job {
+            graph: &running.graph,
+            redriver: &redriver,
+            committed: running.observer.status().committed,
+            home: &home,
+        };
+        redrive::redrive(&job, table, &wish).await
+    };
     let summary = detached(giving).await??;
     Ok(Json(GivenBack {
         table: name,

@@ -1,48 +1,54 @@
 //! `millstream run`: a job with its log, from its sources to its sinks.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use engine::runtime::status::State;
 
-use crate::cli;
+use super::local::Local;
+use crate::cli::{self, Origin};
 use crate::exit::Failure;
 use crate::folder::{Folder, Past};
 use crate::launch::{Grounded, Launch};
 use crate::progress::{EVERY, Progress};
-use crate::script::{self, Text};
+use crate::recordings::check_recorded;
 use crate::supervise::supervise;
-use crate::{bind, report, terminal};
+use crate::{bind, report, savepoints, terminal};
 
 pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
-    let text = Text::read(&arguments.script.file)?;
-    let overrides = script::overrides(&arguments.script.options)?;
-    let plan = script::plan_to_run(&text, &overrides)?;
-    bind::refuse_pushed(&plan.graph).map_err(|error| Failure::input(&error))?;
-    let data = arguments.data.clone();
-    let data = data.unwrap_or_else(|| Path::new("data").join(&text.stem));
-    let failed = |error: &engine::Error| {
-        Failure::failed(&format!(
-            "{} (data folder '{}')",
-            error.chain(),
-            data.display()
-        ))
+    let from = match arguments.fresh {
+        true => &Origin::Empty,
+        false => &arguments.from,
     };
+    if arguments.allow_dropped_state && !matches!(from, Origin::Savepoint(_)) {
+        return Err(Failure::usage(
+            "--allow-dropped-state is about a start with --from savepoint:NAME",
+        ));
+    }
+    let job = Local::read(&arguments.script, arguments.data.as_ref())?;
+    let (name, data, graph) = (&job.name, &job.data, &job.plan.graph);
+    bind::refuse_pushed(graph).map_err(|error| Failure::input(&error))?;
+    if *from == Origin::Recording {
+        check_recorded(graph).map_err(|error| Failure::input(&error))?;
+    }
     let folder = match arguments.take_over {
-        true => Folder::take_over(&data),
-        false => Folder::open(&data),
+        true => Folder::take_over(data),
+        false => Folder::open(data),
     };
     let folder = folder.map_err(|error| Failure::run(&error))?;
-    if arguments.fresh {
-        let removed = folder.clear(&plan.graph).await;
-        let removed = removed.map_err(|error| failed(&error))?;
-        terminal::say(&told(&removed));
-    }
-    let name = plan.script.settings.name.as_ref().unwrap_or(&text.stem);
-    let launch = Launch::prepare(&plan, name, &folder, arguments.digest).await;
-    let launch = launch.map_err(|grounded| match grounded {
-        Grounded::Folder(error) => failed(&error),
+    begin(&job, &folder, from, arguments.allow_dropped_state).await?;
+    let grounded = |grounded| match grounded {
+        Grounded::Folder(error) => job.failed(&error),
         Grounded::Ends(error) => Failure::input(&error),
-    })?;
+    };
+    let launch = Launch::prepare(&job.plan, name, &folder, arguments.digest).await;
+    let mut launch = launch.map_err(grounded)?;
+    if *from == Origin::Offset {
+        launch.skip_gaps();
+    }
+    if *from == Origin::Recording {
+        let taken = launch.take_recordings(name, &folder).await;
+        taken.map_err(grounded)?;
+    }
     for warning in launch.warnings() {
         terminal::say(&warning);
     }
@@ -80,7 +86,29 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `--fresh` did.
+/// Puts into the log what the job is to start with, where that is another than it has.
+async fn begin(job: &Local, folder: &Folder, from: &Origin, may_drop: bool) -> Result<(), Failure> {
+    let graph = &job.plan.graph;
+    match from {
+        Origin::State | Origin::Recording | Origin::Offset => {}
+        Origin::Empty => {
+            let removed = folder.clear(graph).await;
+            let removed = removed.map_err(|error| job.failed(&error))?;
+            terminal::say(&told(&removed));
+        }
+        Origin::Savepoint(savepoint) => {
+            let inherited = savepoints::inherited(&job.data, graph, savepoint, may_drop).await;
+            let inherited = inherited.map_err(|error| Failure::input(&error))?;
+            let state = &inherited.state;
+            let begun = folder.begin_with(graph, &job.name, savepoint, state).await;
+            begun.map_err(|error| job.failed(&error))?;
+            terminal::say(&savepoints::told(savepoint, &inherited));
+        }
+    }
+    Ok(())
+}
+
+/// What a start from nothing did.
 fn told(removed: &[PathBuf]) -> String {
     let folders = removed
         .iter()

@@ -185,6 +185,12 @@ impl Slot {
         Ok(inner.phase)
     }
 
+    /// It has another text.
+    pub(super) fn says(&self, sql: String, options: String) {
+        let mut inner = self.lock();
+        (inner.record.sql, inner.record.options) = (sql, options);
+    }
+
     /// It runs.
     pub(super) fn runs(&self, record: Record, running: Running) {
         let mut inner = self.lock();

@@ -3,30 +3,93 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use engine::runtime::savepoint::Inherited;
 use engine::{Error, Result};
 
 use super::carry::Carrier;
 use super::lifecycle::{Event, Phase};
-use super::{Refused, Slot, StartFrom, Supervisor};
+use super::{NewText, Refused, Slot, StartFrom, Supervisor, check_name};
 use crate::folder::Folder;
 use crate::launch::{Grounded, Launch};
+use crate::recordings::check_recorded;
+use crate::savepoints;
 use crate::script::Plan;
 
+/// How a log begins.
+pub(super) enum Begin {
+    /// As it is.
+    State,
+    /// Anew.
+    Empty,
+    /// As it is, and the sources go past what is gone.
+    Offset,
+    /// As it is, with the state that recordings give.
+    Recording,
+    /// Anew, with what a graph made of a savepoint.
+    Savepoint(String, Box<Inherited>),
+}
+
 impl Supervisor {
+    /// What a start begins with; what is asked for in vain is no failure of the job.
+    pub(super) async fn begin(
+        &self,
+        slot: &Slot,
+        plan: &Plan,
+        from: StartFrom,
+    ) -> Result<Begin, Refused> {
+        Ok(match from {
+            StartFrom::State => Begin::State,
+            StartFrom::Empty => Begin::Empty,
+            StartFrom::Offset => Begin::Offset,
+            StartFrom::Recording => {
+                check_recorded(&plan.graph)?;
+                Begin::Recording
+            }
+            StartFrom::Savepoint { name, may_drop } => {
+                check_name(&name)?;
+                let home = self.home(slot);
+                let inherited = savepoints::inherited(&home, &plan.graph, &name, may_drop).await?;
+                tracing::info!(job = slot.name, "{}", savepoints::told(&name, &inherited));
+                Begin::Savepoint(name, Box::new(inherited))
+            }
+        })
+    }
+
+    /// Gives a job another text, for good.
+    pub(super) async fn take_text(&self, slot: &Slot, text: NewText) -> Result<(), Refused> {
+        let options = serde_json::to_string(&text.options);
+        let unfit = |error| Error::internal("the options cannot be written").caused_by(error);
+        let options = options.map_err(unfit)?;
+        self.0.store.job_says(&slot.id, &text.sql, &options).await?;
+        slot.says(text.sql, options);
+        Ok(())
+    }
+
     /// Opens the folder, binds the ends, notes the start, and lets the job go.
     pub(super) async fn launch(
         &self,
         slot: &Arc<Slot>,
         plan: Plan,
-        from: StartFrom,
+        begin: Begin,
     ) -> Result<(), Grounded> {
         let folder = Folder::open(&self.folder(&slot.id)).map_err(Grounded::Folder)?;
-        if from == StartFrom::Empty {
-            let cleared = folder.clear(&plan.graph).await;
-            cleared.map_err(Grounded::Folder)?;
+        match &begin {
+            Begin::State | Begin::Recording | Begin::Offset => {}
+            Begin::Empty => {
+                let cleared = folder.clear(&plan.graph).await;
+                cleared.map_err(Grounded::Folder)?;
+            }
+            Begin::Savepoint(savepoint, inherited) => {
+                let (graph, state) = (&plan.graph, &inherited.state);
+                let placed = folder.begin_with(graph, &slot.name, savepoint, state).await;
+                placed.map_err(Grounded::Folder)?;
+            }
         }
         let mut launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;
-        if from == StartFrom::Recording {
+        if matches!(begin, Begin::Offset) {
+            launch.skip_gaps();
+        }
+        if matches!(begin, Begin::Recording) {
             launch.take_recordings(&slot.name, &folder).await?;
         }
         for warning in launch.warnings() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use connectors::options::secrets;
 use engine::runtime::Status;
+use engine::runtime::shard::StepCounts;
 use engine::runtime::status::{TableStatus, TargetStatus};
 use engine::{Timestamp, Watermark};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub(crate) struct Figures {
     pub(crate) tables: Vec<InputFigures>,
     /// The tables that are written.
     pub(crate) outputs: Vec<OutputFigures>,
+    /// The steps, by their number.
+    #[serde(default)]
+    pub(crate) steps: Vec<StepFigures>,
     /// From a row's arrival to its leaving the graph, since the last start.
     pub(crate) latency_ms: Latency,
     /// What a stop could not settle, and what becomes of it.
@@ -78,6 +82,30 @@ pub(crate) struct InputFigures {
     /// How many records its source has not handed over yet, where the source knows.
     #[serde(default)]
     pub(crate) lag_records: Option<u64>,
+    /// How many records were gone before they were read, and were gone past, since a start from
+    /// `offset`.
+    #[serde(default)]
+    pub(crate) skipped: u64,
+}
+
+/// What is counted of a step. What it reads handed on what it received and missed; what it received
+/// went out, was left out or given up, is held still, or went into a result.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct StepFigures {
+    /// What it does.
+    pub(crate) operator: String,
+    /// What it reads: tables by their name, steps as `step 3`, counted from 0.
+    pub(crate) reads: Vec<String>,
+    /// Rows received.
+    pub(crate) rows_in: u64,
+    /// Rows handed on.
+    pub(crate) rows_out: u64,
+    /// Rows left out: by a filter, or by an order that they came too late for.
+    pub(crate) left_out: u64,
+    /// Rows given up: in `<table>$dead`.
+    pub(crate) dead: u64,
+    /// Rows that were handed on before it was there: of a job that was changed.
+    pub(crate) missed: u64,
 }
 
 /// What is counted of a table that is written.
@@ -114,6 +142,7 @@ impl Figures {
                 .map(|table| input(table, now))
                 .collect(),
             outputs: status.targets.iter().map(output).collect(),
+            steps: status.steps.iter().zip(&status.reads).map(step).collect(),
             latency_ms: Latency {
                 p50: quantile(0.5),
                 p99: quantile(0.99),
@@ -132,6 +161,18 @@ impl Figures {
     }
 }
 
+fn step(((name, counts), reads): (&(String, StepCounts), &Vec<String>)) -> StepFigures {
+    StepFigures {
+        operator: name.clone(),
+        reads: reads.clone(),
+        rows_in: counts.rows_in,
+        rows_out: counts.rows_out,
+        left_out: counts.left_out,
+        dead: counts.dead,
+        missed: counts.missed,
+    }
+}
+
 fn input(table: &TableStatus, now: i64) -> InputFigures {
     let (counts, time) = (table.counts, table.watermark.and_then(instant));
     InputFigures {
@@ -142,6 +183,7 @@ fn input(table: &TableStatus, now: i64) -> InputFigures {
         future: counts.future,
         dead: counts.dead,
         rejected: table.rejected,
+        skipped: table.skipped,
         watermark: match table.watermark {
             Some(Watermark {
                 time: Timestamp::MAX,

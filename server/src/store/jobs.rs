@@ -86,6 +86,17 @@ impl Store {
         .map_err(failed)
     }
 
+    /// Gives a job that does not run another text.
+    pub(crate) async fn job_says(&self, id: &str, sql: &str, options: &str) -> Result<()> {
+        let noted = sqlx::query("UPDATE jobs SET sql = $2, options = $3 WHERE id = $1")
+            .bind(id)
+            .bind(sql)
+            .bind(options)
+            .execute(self.pool())
+            .await;
+        noted.map(|_| ()).map_err(failed)
+    }
+
     /// Notes what the next start of the server is to find.
     pub(crate) async fn job_is(&self, id: &str, state: &str, reason: Option<&str>) -> Result<()> {
         let noted = sqlx::query("UPDATE jobs SET state = $2, reason = $3 WHERE id = $1")

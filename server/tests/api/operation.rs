@@ -30,6 +30,22 @@ async fn health_says_who_does_not_answer() {
     api.close().await;
 }
 
+/// What entered is what the first step received, and what it made of it is known.
+fn step_rows_add_up(value: &dyn Fn(&str) -> f64, table: &str) {
+    let step = |rows: &str| {
+        let of = "millstream_step_rows_total{job=\"prices\",step=\"0\",operator=\"filter\"";
+        value(&format!("{of},rows=\"{rows}\"}}"))
+    };
+    let outcome = |outcome: &str| {
+        let of = format!("millstream_table_rows_total{{{table},outcome=\"{outcome}\"}}");
+        value(&of)
+    };
+    let entered = outcome("accepted") + outcome("late");
+    assert!((step("in") + step("missed") - entered).abs() < 0.5);
+    let passed = step("out") + step("left-out") + step("dead");
+    assert!((step("in") - passed).abs() < 0.5);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_of_jobs_and_requests() {
     let api = Api::new().await;
@@ -87,7 +103,7 @@ async fn metrics_tell_of_jobs_and_requests() {
         .lines()
         .filter(|line| line.starts_with("millstream_step_busy_seconds_total{"));
     assert!(steps.count() > 0, "{text}");
-    assert!(text.contains("millstream_step_rows_total{job=\"prices\",step=\"0\",operator="));
+    step_rows_add_up(&value, table);
     let route = "method=\"POST\",route=\"/api/v1/jobs\"";
     assert!(
         value(&format!(

@@ -96,6 +96,10 @@ impl Sink for MoodySink {
 #[derive(Debug, Default)]
 struct MoodyStore {
     inner: InMemory,
+    /// Everything that is put: there is no room for it.
+    full: AtomicBool,
+    /// Puts that were made, and of which that is denied, while it is above nought.
+    lies: AtomicUsize,
     records: AtomicBool,
     snapshots: AtomicBool,
     lists: AtomicBool,
@@ -130,7 +134,21 @@ impl ObjectStore for MoodyStore {
         if refused.load(Ordering::SeqCst) {
             return Err(away());
         }
-        self.inner.put_opts(location, payload, options).await
+        if self.full.load(Ordering::SeqCst) {
+            return Err(object_store::Error::Generic {
+                store: "moody",
+                source: std::io::Error::from(std::io::ErrorKind::StorageFull).into(),
+            });
+        }
+        let put = self.inner.put_opts(location, payload, options).await;
+        let lie = |left: usize| left.checked_sub(1);
+        match self
+            .lies
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, lie)
+        {
+            Ok(_) => Err(away()),
+            Err(_) => put,
+        }
     }
 
     async fn put_multipart_opts(
@@ -414,6 +432,59 @@ fn a_stop_does_not_wait_for_the_log() {
         job.wait().await.unwrap();
         assert!(job.status().waiting.is_empty());
         check_sums(&world, &job.status());
+    });
+}
+
+#[test]
+fn a_full_disk_pauses_the_job_and_is_told_until_there_is_room() {
+    let store = Arc::new(MoodyStore::default());
+    let world = World::with(Arc::clone(&store) as Arc<dyn ObjectStore>, graph());
+    runtime().block_on(async {
+        let mut job = world.start(slow(&source(25)), false, 300);
+        until("some commits", || job.status().committed.0 >= 3).await;
+        store.full.store(true, Ordering::SeqCst);
+        let told = || job.status().waiting.get("the log").cloned();
+        until("waiting", || told().is_some()).await;
+        let reason = told().unwrap();
+        assert!(
+            reason.contains("the disk is full, free some space"),
+            "{reason}"
+        );
+        // Nothing is committed meanwhile, and nothing of it is out.
+        let (committed, out) = (job.status().committed, world.out.count());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(
+            (job.status().committed, world.out.count()),
+            (committed, out)
+        );
+        store.full.store(false, Ordering::SeqCst);
+        job.wait().await.unwrap();
+        assert!(job.status().waiting.is_empty());
+        check_sums(&world, &job.status());
+        assert_eq!(
+            digest_of(&world.out.rows()),
+            job.status().digests.unwrap()[0]
+        );
+    });
+}
+
+#[test]
+fn a_store_that_denies_what_it_did_commits_nothing_twice() {
+    let store = Arc::new(MoodyStore::default());
+    let world = World::with(Arc::clone(&store) as Arc<dyn ObjectStore>, graph());
+    runtime().block_on(async {
+        let mut job = world.start(slow(&source(25)), true, 300);
+        for _ in 0..6 {
+            let committed = job.status().committed.0;
+            store.lies.store(2, Ordering::SeqCst);
+            until("commits", || job.status().committed.0 > committed + 1).await;
+        }
+        job.wait().await.unwrap();
+        check_sums(&world, &job.status());
+        assert_eq!(
+            digest_of(&world.out.rows()),
+            job.status().digests.unwrap()[0]
+        );
     });
 }
 

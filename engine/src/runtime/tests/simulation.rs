@@ -50,9 +50,19 @@ struct Story<'a> {
     town: &'a Town,
     processes: u64,
     sleepers: Vec<Sleeper>,
+    /// Whether somebody asks for savepoints now and then.
+    saves: bool,
 }
 
-impl Story<'_> {
+impl<'a> Story<'a> {
+    fn of(town: &'a Town, saves: bool) -> Self {
+        Self {
+            town,
+            processes: 0,
+            sleepers: vec![],
+            saves,
+        }
+    }
     fn next(&mut self) -> (u64, Job) {
         self.processes += 1;
         (self.processes, self.town.start(self.processes))
@@ -72,6 +82,9 @@ impl Story<'_> {
     async fn live(&mut self) {
         let (process, mut job) = self.next();
         self.wake_some();
+        if self.saves && below(2) == 0 {
+            self.ask_for_savepoint(process, &job);
+        }
         let end = Duration::from_micros(below(200_000) * (1 + below(20)));
         let how = below(6);
         tokio::select! {
@@ -90,6 +103,17 @@ impl Story<'_> {
         }
         within(process, || note(|| format!("was {:?}", job.status().state)));
         kill(process);
+    }
+
+    fn ask_for_savepoint(&self, process: u64, job: &Job) {
+        let (savepointer, after) = (job.savepointer(), Duration::from_micros(below(300_000)));
+        let (graph, kept) = (self.town.graph(), Arc::clone(&self.town.savepoint));
+        within(process, || {
+            spawn(async move {
+                sleep(after).await;
+                Town::keep_savepoint(savepointer, graph, kept).await;
+            });
+        });
     }
 
     /// Two starts at once, where a transaction commits the job, can still drop a record that the
@@ -162,26 +186,27 @@ impl Story<'_> {
     }
 }
 
+/// Processes that are disturbed, and one that runs to the end.
+async fn lives(mut story: Story<'_>) -> Status {
+    here(|world| world.faults = Faults::draw(world));
+    note(|| here(|world| format!("{:?}", world.faults)));
+    for _ in 0..below(7) {
+        story.live().await;
+    }
+    let mut status = story.finish().await;
+    story.town.check(&status);
+    if !story.sleepers.is_empty() || below(8) == 0 {
+        story.wake_all().await;
+        status = story.finish().await;
+        story.town.check(&status);
+    }
+    status
+}
+
 /// A job that is disturbed, to its end.
 fn disturbed(town: &Town, seed: u64, told: bool) -> End {
     simulate(seed, Faults::none(told), async {
-        here(|world| world.faults = Faults::draw(world));
-        note(|| here(|world| format!("{:?}", world.faults)));
-        let mut story = Story {
-            town,
-            processes: 0,
-            sleepers: vec![],
-        };
-        for _ in 0..below(7) {
-            story.live().await;
-        }
-        let mut status = story.finish().await;
-        town.check(&status);
-        if !story.sleepers.is_empty() || below(8) == 0 {
-            story.wake_all().await;
-            status = story.finish().await;
-            town.check(&status);
-        }
+        let status = lives(Story::of(town, false)).await;
         let turns = executor::turns();
         End { status, turns }
     })
@@ -191,12 +216,7 @@ fn disturbed(town: &Town, seed: u64, told: bool) -> End {
 fn undisturbed(seed: u64, idle: Option<Duration>) -> (Town, Status) {
     let town = Town::new(seed, idle);
     let status = simulate(seed, Faults::none(false), async {
-        let mut story = Story {
-            town: &town,
-            processes: 0,
-            sleepers: vec![],
-        };
-        story.finish().await
+        Story::of(&town, false).finish().await
     });
     town.check(&status);
     (town, status)
@@ -209,12 +229,13 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs the seeds, or the one that is asked for.
-fn seeds(run: impl Fn(u64, bool)) {
+fn seeds(mut run: impl FnMut(u64, bool)) {
     if let Some(seed) = number("SEED") {
         return run(seed, true);
     }
     for seed in 0..number("SEEDS").unwrap_or(SEEDS) {
-        if let Err(reason) = catch_unwind(AssertUnwindSafe(|| run(seed, false))) {
+        let run = AssertUnwindSafe(|| run(seed, false));
+        if let Err(reason) = catch_unwind(run) {
             eprintln!("seed {seed} fails; it runs again alone with SEED={seed}");
             resume_unwind(reason);
         }
@@ -246,6 +267,39 @@ fn what_was_decided_before_a_kill_holds_after_it() {
         let idle = Duration::from_millis(3 + seed % 40);
         disturbed(&Town::new(seed, Some(idle)), seed, told);
     });
+}
+
+/// Whoever goes back to a savepoint has what was out then, and gets all that follows once more; here
+/// too it does not matter what happens before and after.
+#[test]
+fn a_start_from_a_savepoint_ends_as_if_nothing_had_been_after_it() {
+    let mut taken = 0;
+    seeds(|seed, told| {
+        let idle = (seed % 4 == 3).then(|| Duration::from_millis(3 + seed % 40));
+        let town = Town::new(seed, idle);
+        simulate(seed, Faults::none(told), async {
+            lives(Story::of(&town, true)).await;
+        });
+        let savepoint = town.savepoint.lock().unwrap().take();
+        let Some(savepoint) = savepoint else { return };
+        taken += 1;
+        let (back, status) = simulate(seed ^ 0xff_0000, Faults::none(told), async {
+            let back = town.back_at(savepoint).await;
+            let status = lives(Story::of(&back, true)).await;
+            (back, status)
+        });
+        if idle.is_none() {
+            let (other, calm) = undisturbed(seed, None);
+            assert_eq!(status.digests, calm.digests);
+            assert_eq!(status.tables[0].counts, calm.tables[0].counts);
+            nothing_lacks("late", &back.late.rows(), &other.late.rows());
+            nothing_lacks("late", &other.late.rows(), &back.late.rows());
+        }
+    });
+    assert!(
+        number("SEED").is_some() || taken > 10,
+        "only {taken} savepoints"
+    );
 }
 
 /// A seed that did not repeat would be of no use.

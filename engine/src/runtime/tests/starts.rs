@@ -7,7 +7,7 @@ use crate::sink::{Emit, Epoch};
 use crate::source::{Polled, Position, Source, Split};
 use crate::waiting::Waiting;
 
-async fn run_until_committed(job: &Job, epochs: u64) {
+pub(super) async fn run_until_committed(job: &Job, epochs: u64) {
     while job.status().committed.0 < epochs {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -85,10 +85,19 @@ fn a_digest_of_a_part_is_not_given() {
 
 /// Holds its rows back until it is told to put them out, as a growing file does.
 #[derive(Default)]
-struct HoldingSink {
+pub(super) struct HoldingSink {
     to: Collected,
     held: Vec<(Epoch, Vec<RecordBatch>)>,
     out: Epoch,
+}
+
+impl HoldingSink {
+    pub(super) fn to(to: &Collected) -> Self {
+        Self {
+            to: to.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -120,10 +129,7 @@ impl Sink for HoldingSink {
 fn rows_that_were_taken_away_after_a_stop_do_not_come_again() {
     let world = World::new();
     let start = |source: ScriptedSource, to: &Collected| {
-        let sink = HoldingSink {
-            to: to.clone(),
-            ..HoldingSink::default()
-        };
+        let sink = HoldingSink::to(to);
         world.start_with(source, vec![Box::new(sink)], None, rows_between(700))
     };
     let (first, second) = (Collected::default(), Collected::default());

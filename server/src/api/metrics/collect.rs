@@ -160,6 +160,8 @@ impl Jobs {
                     ("in", counts.rows_in),
                     ("out", counts.rows_out),
                     ("dead", counts.dead),
+                    ("left-out", counts.left_out),
+                    ("missed", counts.missed),
                 ];
                 for (way, rows) in rows {
                     let mut labels = step(job, number, name);
@@ -332,6 +334,9 @@ impl Collector for Jobs {
         counters(encoder, "table_rows_arrived", help, arrived)?;
         let help = "Where the records of a table went";
         counters(encoder, "table_rows", help, self.by_outcome())?;
+        let help = "Records that were gone before they were read, since a start from 'offset'";
+        let skipped = self.by_table(|table| Some(table.skipped));
+        counters(encoder, "table_rows_skipped", help, skipped)?;
         let help = "How far the watermark is behind the clock, in seconds";
         gauges(
             encoder,
@@ -349,7 +354,8 @@ impl Collector for Jobs {
         let help = "The last epoch that is out";
         let published = self.by_output(|target| target.published.0 as i64);
         gauges(encoder, "output_published_epoch", help, published)?;
-        let help = "Rows into a step, out of it, and given up by it";
+        let help = "Rows into a step, out of it, given up by it (dead), left out by a filter or as too \
+                    late, and handed on before the step was there (missed)";
         counters(encoder, "step_rows", help, self.by_step())?;
         self.costs(encoder)?;
         self.live.encode(encoder)

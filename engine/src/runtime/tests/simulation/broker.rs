@@ -20,7 +20,7 @@ pub(super) struct Broker(Arc<Mutex<Committed>>);
 #[derive(Debug, Default)]
 struct Committed {
     last: Option<Epoch>,
-    rows: Vec<RecordBatch>,
+    rows: Vec<(Epoch, RecordBatch)>,
     positions: Vec<Position>,
     /// Only who came last commits.
     holder: u64,
@@ -42,7 +42,8 @@ impl Committed {
         }
         note(|| format!("the transaction of epoch {} is committed", sent.epoch));
         self.last = Some(sent.epoch);
-        self.rows.extend(sent.rows);
+        let rows = sent.rows.into_iter().map(|rows| (sent.epoch, rows));
+        self.rows.extend(rows);
         if !sent.positions.is_empty() {
             self.positions = sent.positions;
         }
@@ -64,7 +65,22 @@ impl Broker {
     }
 
     pub(super) fn rows(&self) -> Vec<RecordBatch> {
-        self.lock().rows.clone()
+        let committed = self.lock();
+        committed
+            .rows
+            .iter()
+            .map(|(_, rows)| rows.clone())
+            .collect()
+    }
+
+    /// One that has the rows up to an epoch and knows no job.
+    pub(super) fn back_at(&self, epoch: Epoch) -> Self {
+        let mut rows = self.lock().rows.clone();
+        rows.retain(|(of, _)| *of <= epoch);
+        Self(Arc::new(Mutex::new(Committed {
+            rows,
+            ..Committed::default()
+        })))
     }
 
     pub(super) fn last(&self) -> Option<Epoch> {

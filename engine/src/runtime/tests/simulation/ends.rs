@@ -178,6 +178,13 @@ impl Ledger {
         self.rows().iter().map(|rows| rows.num_rows() as u64).sum()
     }
 
+    /// What of it was out at an epoch.
+    pub(super) fn back_at(&self, epoch: Epoch) -> Self {
+        let mut epochs = self.0.lock().unwrap().clone();
+        epochs.retain(|of, _| *of <= epoch);
+        Self(Arc::new(Mutex::new(epochs)))
+    }
+
     fn last(&self) -> Epoch {
         let epochs = self.0.lock().unwrap();
         epochs.keys().next_back().copied().unwrap_or_default()

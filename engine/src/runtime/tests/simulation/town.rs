@@ -1,5 +1,7 @@
 //! Everything that outlives a process, and what must be true of it in the end.
 
+use std::sync::Mutex;
+
 use super::super::faults::distinct;
 use super::super::*;
 use super::broker::Broker;
@@ -7,6 +9,7 @@ use super::ends::{Feed, Ledger, Wire, WorldClock};
 use super::executor::{below, note, within};
 use super::store::FickleStore;
 use crate::intake::Counts;
+use crate::log::savepoint::{Savepoint, Savepoints};
 use crate::source::END;
 
 /// The store, the feed, and whoever receives rows.
@@ -28,6 +31,8 @@ pub(super) struct Town {
     recording: Ledger,
     recorded: bool,
     roll: u64,
+    /// The newest savepoint that somebody got.
+    pub(super) savepoint: Arc<Mutex<Option<Savepoint>>>,
 }
 
 impl Town {
@@ -54,7 +59,61 @@ impl Town {
             recording: Ledger::default(),
             recorded: seed.is_multiple_of(3),
             roll: seed % 5 + 2,
+            savepoint: Arc::default(),
         }
+    }
+
+    /// Keeps the state of a job, should it be given in time.
+    pub(super) async fn keep_savepoint(
+        savepointer: Savepointer,
+        graph: Arc<Graph>,
+        kept: Arc<Mutex<Option<Savepoint>>>,
+    ) {
+        let Ok(state) = savepointer.take().await else {
+            return;
+        };
+        note(|| format!("a savepoint of epoch {}", state.epoch));
+        *kept.lock().unwrap() = Some(Savepoint {
+            name: "kept".to_owned(),
+            taken_at: 0,
+            blueprint: graph.blueprint(),
+            state,
+        });
+    }
+
+    pub(super) fn graph(&self) -> Arc<Graph> {
+        Arc::clone(&self.graph)
+    }
+
+    /// The world as it was at a savepoint, with a log that begins there.
+    pub(super) async fn back_at(&self, savepoint: Savepoint) -> Self {
+        let (epoch, savepoints) = (savepoint.epoch(), InMemory::new());
+        let savepoints = Savepoints::new(Arc::new(savepoints), "savepoints".into());
+        savepoints.put(&savepoint).await.unwrap();
+        let savepoint = savepoints.get("kept").await.unwrap();
+        let inherited = savepoint.inherit(&self.graph, false).unwrap();
+        assert_eq!(inherited.new, [""; 0]);
+        let back = |ledger: &Ledger| ledger.back_at(epoch);
+        let town = Self {
+            store: FickleStore::default(),
+            graph: self.graph(),
+            feed: self.feed.clone(),
+            out: back(&self.out),
+            rolled: back(&self.rolled),
+            wire: self.wire.clone(),
+            carried: back(&self.carried),
+            broker: self.broker.as_ref().map(|broker| broker.back_at(epoch)),
+            late: back(&self.late),
+            dead: back(&self.dead),
+            recording: back(&self.recording),
+            savepoint: Arc::default(),
+            ..*self
+        };
+        let plan = self.graph.plan();
+        let log = town.log();
+        let begun = log.begin_with(&plan, "kept", &inherited.state).await;
+        begun.unwrap();
+        town
     }
 
     fn log(&self) -> Log {

@@ -1,17 +1,24 @@
-//! One request with a body: what a command asks of a server.
+//! One request: what a command asks of a server.
 
 use std::time::Duration;
 
 use engine::{Error, Result};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Url};
+use reqwest::{Client, Method, Url};
 
 use super::request::is_local;
 use crate::tls;
 
-/// Posts JSON, with a key where there is one; the status and the body of the answer. It takes as
-/// long as the server does.
-pub async fn post(url: &str, key: Option<&str>, body: Vec<u8>) -> Result<(u16, Vec<u8>)> {
+/// Makes a request, with JSON where there is some and with a key where there is one; the status and
+/// the body of the answer. It takes as long as the server does.
+pub async fn ask(
+    method: &str,
+    url: &str,
+    key: Option<&str>,
+    body: Option<Vec<u8>>,
+) -> Result<(u16, Vec<u8>)> {
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|error| Error::internal("no method of HTTP").caused_by(error))?;
     let wrong = |error| Error::invalid(format!("'{url}' is not a URL")).caused_by(error);
     let url = Url::parse(url).map_err(wrong)?;
     let mut builder = Client::builder()
@@ -24,8 +31,11 @@ pub async fn post(url: &str, key: Option<&str>, body: Vec<u8>) -> Result<(u16, V
     let client = builder
         .build()
         .map_err(|error| Error::internal("cannot set up an HTTP client").caused_by(error))?;
-    let mut request = client.post(url.clone()).body(body);
-    request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut request = client.request(method, url.clone());
+    if let Some(body) = body {
+        let json = HeaderValue::from_static("application/json");
+        request = request.header(CONTENT_TYPE, json).body(body);
+    }
     if let Some(key) = key {
         let bearer = HeaderValue::from_str(&format!("Bearer {key}"));
         let mut bearer = bearer.map_err(|_| Error::invalid("the key is no text of a header"))?;
