@@ -100,7 +100,7 @@ impl Savepoint {
             }
             return Err(Error::invalid(format!(
                 "savepoint '{}' holds a state that this text has no place for: {told}. Start from \
-                 'empty' or 'recording', or allow that this state is dropped",
+                 'empty', or allow that this state is dropped",
                 self.name
             )));
         }

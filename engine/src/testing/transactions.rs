@@ -55,9 +55,9 @@ impl Transactions {
     }
 
     /// Lets the next commits be answered as unavailable, one for each of these, whether the
-    /// transaction takes place (`true`) or not.
+    /// transaction takes place (`true`) or not. Those that were to be lost before are forgotten.
     pub fn lose_answers(&self, lost: &[bool]) {
-        self.lock().lost.extend(lost);
+        self.lock().lost = lost.to_vec();
     }
 
     /// A commit point that commits here until another one has asked for the last epoch.

@@ -234,7 +234,7 @@ fn a_state_without_a_place_is_refused_with_the_difference() {
         (
             |graph| graph.inputs[0].stream.name = "quotes".to_owned(),
             "table trades (memory): it is not read any more",
-            "Start from 'empty' or 'recording'",
+            "Start from 'empty'",
         ),
     ];
     for (change, before, after) in changes {
