@@ -20,6 +20,10 @@ use super::layout::unwritable;
 /// Rows of a row group.
 const ROW_GROUP: usize = 128 * 1024;
 
+/// Bytes of the texts of a dictionary, from which on a column of a row group does without: ten
+/// thousand symbols fit, but texts that never come again are not looked up for long.
+const DICTIONARY: usize = 128 * 1024;
+
 /// Which columns get the least and the highest value of each row group. They are worth it where
 /// queries and replays leave out row groups by them, and cost a comparison per value. Pages get
 /// none.
@@ -48,6 +52,7 @@ pub(super) fn properties(
         .set_created_by(checksum::CREATED_BY.to_owned())
         .set_key_value_metadata(Some(vec![checksum::placeholder()]))
         .set_compression(codec)
+        .set_dictionary_page_size_limit(DICTIONARY)
         .set_statistics_enabled(match statistics {
             Statistics::All => EnabledStatistics::Chunk,
             Statistics::Instants => EnabledStatistics::None,
