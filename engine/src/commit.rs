@@ -37,8 +37,9 @@ pub trait CommitPoint: Send {
     /// was `Unavailable`.
     async fn last(&mut self) -> Result<Option<Epoch>>;
     /// Sends what an epoch commits, while its record is on its way to the log: nothing of it is
-    /// visible before [`commit`](Self::commit), which needs nothing of it. An `Unavailable` error is
-    /// answered by the same call again, after a while; any other error ends the job.
+    /// visible before [`commit`](Self::commit), which needs nothing of it. What is sent and never
+    /// committed is aborted by the next start, or by the transaction's own timeout. An `Unavailable`
+    /// error is answered by the same call again, after a while; any other error ends the job.
     async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
         let _ = transaction;
         Ok(())

@@ -302,6 +302,9 @@ fn a_bounded_job_runs_once_and_replays_to_the_same_rows() {
 
     let recorded = recordings(&place);
     assert_eq!(recorded.len(), 1);
+    let both = ["run", "job.sql", "--take-over", "--fresh"];
+    let refused = place.run(&both).failed(2);
+    assert!(refused.contains("with --take-over alone"), "{refused}");
     let fresh = place.run(&["run", "job.sql", "--fresh", "--digest"]);
     assert_eq!(fresh.code, Some(0), "{}", fresh.err);
     assert!(

@@ -412,7 +412,12 @@ impl Client {
         }
         self.refuse_successor()?;
         self.open(cancelled)?;
-        Ok(self.mark()?.is_some_and(|mark| mark.epoch >= epoch))
+        let mark = self.mark();
+        if mark.is_err() {
+            // To be asked again: a producer that is there counts as an epoch that is not committed.
+            self.producer = None;
+        }
+        Ok(mark?.is_some_and(|mark| mark.epoch >= epoch))
     }
 
     /// Works on the transaction; where that fails it is given up, and so is a producer that does

@@ -1,6 +1,7 @@
 //! Steps 2 to 5 of a commit: wait for what is sent at once, append while the transaction is sent,
 //! commit, hand on to the sinks.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,7 +15,7 @@ use super::sink_loop::{Publication, Published};
 use super::status::SharedStatus;
 use crate::commit::{CommitPoint, Transaction};
 use crate::crash::{self, Point};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::log::record::{Record, StoredSnapshot};
 use crate::sink::Epoch;
@@ -157,11 +158,11 @@ impl Committer {
             rows: &commit.carried,
             positions: &committed.positions,
         };
-        let (appended, sent) = self.append(&record, transaction).await;
-        let Some(bytes) = appended? else {
+        let (appended, prepared) = self.append(&record, transaction).await?;
+        let Some(bytes) = appended else {
             return Ok(Err(self.patience.reason().to_owned()));
         };
-        if sent?.is_none() {
+        if prepared.is_none() {
             return Ok(Err(self.point_patience.reason().to_owned()));
         }
         if let Some(point) = &mut self.point
@@ -191,7 +192,7 @@ impl Committer {
         &mut self,
         record: &Record,
         transaction: Transaction<'_>,
-    ) -> (Result<Option<u64>>, Result<Option<()>>) {
+    ) -> Result<(Option<u64>, Option<()>)> {
         let Self {
             log,
             patience,
@@ -199,18 +200,24 @@ impl Committer {
             point_patience,
             ..
         } = self;
-        let append = async {
+        let mut append = pin!(async {
             let bytes = patiently!(patience, log.append(record));
             crash::reach(Point::Appended);
-            Ok(bytes)
-        };
-        let send = async {
-            let Some(point) = point else {
-                return Ok(Some(()));
-            };
-            Ok(patiently!(point_patience, point.prepare(transaction)))
-        };
-        tokio::join!(append, send)
+            Ok::<_, Error>(bytes)
+        });
+        let mut prepare = pin!(async {
+            Ok::<_, Error>(match point {
+                Some(point) => patiently!(point_patience, point.prepare(transaction)),
+                None => Some(()),
+            })
+        });
+        tokio::select! {
+            biased;
+            // A log that refuses the record ends the job, whether or not the brokers answer.
+            appended = &mut append => Ok((appended?, prepare.await?)),
+            // A record that is on its way is never left alone.
+            prepared = &mut prepare => Ok((append.await?, prepared?)),
+        }
     }
 
     /// Tells everybody that an epoch is committed. What the commit point carried is out with it.

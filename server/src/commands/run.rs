@@ -24,6 +24,13 @@ pub(super) async fn run(arguments: &cli::Run) -> Result<(), Failure> {
             "--allow-dropped-state is about a start with --from savepoint:NAME",
         ));
     }
+    let goes_on = matches!(from, Origin::State | Origin::Offset);
+    if arguments.take_over && !goes_on {
+        return Err(Failure::usage(
+            "--take-over goes on with the log of whoever runs the job, and --fresh and --from begin \
+             another: start with --take-over alone, stop, and start from there",
+        ));
+    }
     let job = Local::read(&arguments.script, arguments.data.as_ref())?;
     let (name, data, graph) = (&job.name, &job.data, &job.plan.graph);
     bind::refuse_pushed(graph).map_err(|error| Failure::input(&error))?;

@@ -74,7 +74,7 @@ pub(crate) fn check_name(name: &str) -> engine::Result<()> {
         return Ok(());
     }
     Err(engine::Error::invalid(format!(
-        "a job's name has 1 to {LONGEST_NAME} of the letters a to z, A to Z, 0 to 9, - and _"
+        "a name has 1 to {LONGEST_NAME} of the letters a to z, A to Z, 0 to 9, - and _"
     )))
 }
 

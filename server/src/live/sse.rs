@@ -97,7 +97,7 @@ impl Stream for Follow {
                 Out::Wire(_) => None,
             });
             this.ready.extend(messages);
-            if taken.behind {
+            if taken.behind && taken.closing.is_none() {
                 this.hub.advance(this.member);
             } else if this.ready.is_empty() {
                 let ended = taken.closing.is_some() || this.hub.is_closed();
