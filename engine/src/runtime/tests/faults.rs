@@ -458,14 +458,17 @@ fn a_full_disk_pauses_the_job_and_is_told_until_there_is_room() {
             (committed, out)
         );
         store.full.store(false, Ordering::SeqCst);
-        job.wait().await.unwrap();
+        ends_whole(&world, &mut job).await;
         assert!(job.status().waiting.is_empty());
-        check_sums(&world, &job.status());
-        assert_eq!(
-            digest_of(&world.out.rows()),
-            job.status().digests.unwrap()[0]
-        );
     });
+}
+
+/// The job ends, and has put out what its sums and its digest say.
+async fn ends_whole(world: &World, job: &mut Job) {
+    job.wait().await.unwrap();
+    let status = job.status();
+    check_sums(world, &status);
+    assert_eq!(digest_of(&world.out.rows()), status.digests.unwrap()[0]);
 }
 
 #[test]
@@ -479,12 +482,7 @@ fn a_store_that_denies_what_it_did_commits_nothing_twice() {
             store.lies.store(2, Ordering::SeqCst);
             until("commits", || job.status().committed.0 > committed + 1).await;
         }
-        job.wait().await.unwrap();
-        check_sums(&world, &job.status());
-        assert_eq!(
-            digest_of(&world.out.rows()),
-            job.status().digests.unwrap()[0]
-        );
+        ends_whole(&world, &mut job).await;
     });
 }
 
