@@ -42,7 +42,9 @@ fn a_kill_at_any_point_loses_nothing_and_doubles_nothing() {
                     for round in 0..rounds {
                         // The first transaction is that of the start.
                         let first = u64::from(point.name().starts_with("transaction-"));
-                        kill_at(world, *point, 1 + first + round % 2);
+                        // A machine that is busy may come to one snapshot only.
+                        let later = u64::from(!point.name().starts_with("snapshot-"));
+                        kill_at(world, *point, 1 + first + later * (round % 2));
                     }
                 }
             });
