@@ -34,7 +34,6 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use crate::crash::{self, Point};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Epoch;
-use container::Chunks;
 use record::{Record, StoredSnapshot, decode_published, encode_published};
 
 /// The object that names the savepoint that a log began from.
@@ -46,8 +45,6 @@ pub struct Log {
     store: Arc<dyn ObjectStore>,
     job: Path,
     shard: u32,
-    /// What the last record was written in.
-    spare: Chunks,
 }
 
 /// What a log holds.
@@ -77,13 +74,7 @@ impl Contents {
 impl Log {
     /// The log of a shard in the job's folder; does no I/O.
     pub fn new(store: Arc<dyn ObjectStore>, job: Path, shard: u32) -> Self {
-        let spare = Chunks::default();
-        Self {
-            store,
-            job,
-            shard,
-            spare,
-        }
+        Self { store, job, shard }
     }
 
     fn folder(&self) -> Path {
@@ -252,30 +243,25 @@ impl Log {
 
     /// Appends the record of an epoch, which makes it durable, and says of how many bytes it is;
     /// the same record may be there already.
-    pub async fn append(&mut self, record: &Record) -> Result<u64> {
-        let chunks = record.encode(&mut self.spare)?;
-        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let payload = chunks.iter().cloned().collect();
+    pub async fn append(&self, record: &Record) -> Result<u64> {
+        let payload = record.encode()?;
+        let bytes = payload.content_length() as u64;
         let path = self.path(record.epoch, "record");
         let put = self.create(&path, payload).await;
         put.map_err(|error| match error.kind() {
             ErrorKind::Corrupt => self.taken_over(record.epoch),
             _ => error,
         })?;
-        self.spare = Chunks::of(chunks);
         Ok(bytes)
     }
 
     /// Appends the first record of a start at the epoch that a predecessor would append next, which
     /// then cannot; `false` where it was there first.
-    pub async fn fence(&mut self, record: &Record) -> Result<bool> {
+    pub async fn fence(&self, record: &Record) -> Result<bool> {
         let mark = self.path(record.epoch, "fence");
         self.store.put(&mark, PutPayload::new()).await?;
-        let payload = record.encode(&mut self.spare)?.into_iter().collect();
-        match self
-            .create(&self.path(record.epoch, "record"), payload)
-            .await
-        {
+        let path = self.path(record.epoch, "record");
+        match self.create(&path, record.encode()?).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
             Err(error) => Err(error),

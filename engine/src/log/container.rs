@@ -7,96 +7,69 @@
 //! ```
 //! The first section is a postcard value, the others are Arrow IPC streams.
 
-use std::io::{self, Write};
+use std::mem;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
 use arrow::datatypes::Schema;
 use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::StreamEncoder;
 use bytes::Bytes;
+use object_store::PutPayload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::error::{Error, Result};
 
-/// Bytes of a chunk: a record of many megabytes is not moved while it grows, and its memory is
-/// what the one before it left.
-const CHUNK: usize = 1 << 20;
+/// Buffers of at least so many bytes are handed on as they are: to copy them costs as much again
+/// as to write them. Smaller ones are put together, because each part may be a call of the system.
+const LENT: usize = 16 * 1024;
 
-/// Empty chunks of what was written before. Memory that the system hands out anew costs as much
-/// again as what is written into it.
-#[derive(Debug, Default)]
-pub(super) struct Chunks(Vec<Vec<u8>>);
+/// A buffer as the owner of bytes.
+struct Lent(Buffer);
 
-impl Clone for Chunks {
-    /// There are none: they are memory, and no state.
-    fn clone(&self) -> Self {
-        Self::default()
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
-impl Chunks {
-    /// The chunks of something that is no longer needed; those that somebody still holds are left
-    /// to him.
-    pub(super) fn of(written: Vec<Bytes>) -> Self {
-        let unique = written.into_iter().filter(Bytes::is_unique);
-        let mut chunks: Vec<Vec<u8>> = unique.map(Vec::from).collect();
-        chunks.retain(|chunk| chunk.capacity() >= CHUNK);
-        chunks.iter_mut().for_each(Vec::clear);
-        Self(chunks)
-    }
-}
-
-/// Builds a container.
+/// Builds a container, in parts that follow each other. The rows' own memory is among them: nothing
+/// of a large batch is copied on its way to the store.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// There is at least one.
-    chunks: Vec<Vec<u8>>,
-    spare: Chunks,
+    parts: Vec<Bytes>,
+    /// What follows them.
+    tail: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new<T: Serialize>(
-        magic: [u8; 8],
-        version: u32,
-        head: &T,
-        spare: Chunks,
-    ) -> Result<Self> {
+    pub(super) fn new<T: Serialize>(magic: [u8; 8], version: u32, head: &T) -> Result<Self> {
         let head = postcard::to_stdvec(head)
             .map_err(|e| Error::internal("a log object cannot be encoded").caused_by(e))?;
-        let mut writer = Self {
-            chunks: vec![vec![]],
-            spare,
-        };
         let length = (head.len() as u64).to_le_bytes();
-        for part in [&magic[..], &version.to_le_bytes(), &length, &head] {
-            writer.put(part);
-        }
-        Ok(writer)
+        let (parts, tail) = (vec![], [&magic[..], &version.to_le_bytes(), &length, &head]);
+        Ok(Self {
+            parts,
+            tail: tail.concat(),
+        })
     }
 
-    fn put(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let taken = self.fill(bytes);
-            bytes = &bytes[taken..];
+    fn put(&mut self, buffer: Buffer) {
+        if buffer.len() < LENT {
+            self.tail.extend_from_slice(&buffer);
+            return;
         }
+        self.end_part();
+        self.parts.push(Bytes::from_owner(Lent(buffer)));
     }
 
-    /// Takes what the last chunk has room for.
-    fn fill(&mut self, bytes: &[u8]) -> usize {
-        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
-            let chunk = self.spare.0.pop();
-            let chunk = chunk.unwrap_or_else(|| Vec::with_capacity(CHUNK));
-            self.chunks.push(chunk);
+    fn end_part(&mut self) {
+        if !self.tail.is_empty() {
+            self.parts.push(Bytes::from(mem::take(&mut self.tail)));
         }
-        let Some(last) = self.chunks.last_mut() else {
-            return 0;
-        };
-        let taken = bytes.len().min(CHUNK - last.len());
-        last.extend_from_slice(&bytes[..taken]);
-        taken
     }
 
     /// Appends batches of one schema; there is at least one.
@@ -105,39 +78,25 @@ impl Writer {
             || Arc::new(Schema::empty()),
             arrow::array::RecordBatch::schema,
         );
-        // Its length is written when it is known, so its place must be in one chunk.
-        // Most of what has many sections are snapshots, whose sections are small.
-        let mut chunk = self.spare.0.pop().unwrap_or_default();
-        chunk.extend([0; 8]);
-        self.chunks.push(chunk);
-        let section = self.chunks.len() - 1;
-        let mut stream = StreamWriter::try_new(&mut *self, &schema)?;
+        let mut stream = StreamEncoder::try_new(&schema)?;
+        let mut buffers = vec![];
         for batch in batches {
-            stream.write(batch)?;
+            buffers.extend(stream.encode(batch)?);
         }
-        stream.finish()?;
-        drop(stream);
-        let length: usize = self.chunks[section..].iter().map(Vec::len).sum();
-        let length = (length - 8) as u64;
-        self.chunks[section][..8].copy_from_slice(&length.to_le_bytes());
+        buffers.extend(stream.finish()?);
+        let length: usize = buffers.iter().map(Buffer::len).sum();
+        self.tail.extend((length as u64).to_le_bytes());
+        buffers.into_iter().for_each(|buffer| self.put(buffer));
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Vec<Bytes> {
+    pub(super) fn finish(mut self) -> PutPayload {
+        self.end_part();
         let mut checksum = Xxh3::new();
-        self.chunks.iter().for_each(|chunk| checksum.update(chunk));
-        self.put(&checksum.digest().to_le_bytes());
-        self.chunks.into_iter().map(Bytes::from).collect()
-    }
-}
-
-impl Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(self.fill(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.parts.iter().for_each(|part| checksum.update(part));
+        let checksum = checksum.digest().to_le_bytes();
+        self.parts.push(Bytes::copy_from_slice(&checksum));
+        self.parts.into_iter().collect()
     }
 }
 

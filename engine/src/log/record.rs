@@ -4,11 +4,10 @@
 //! [`Run`]: what follows from its first row is in the head, and the columns with it are left out.
 
 use arrow::array::RecordBatch;
-use bytes::Bytes;
 use object_store::PutPayload;
 use serde::{Deserialize, Serialize};
 
-use super::container::{Chunks, Reader, Writer};
+use super::container::{Reader, Writer};
 use crate::error::{Error, Result};
 use crate::intake::journal::Entry;
 use crate::intake::recording::run::{Run, shorten};
@@ -107,8 +106,8 @@ fn whole(runs: Vec<Run>, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> 
 }
 
 impl Record {
-    /// The bytes, in chunks.
-    pub(super) fn encode(&self, spare: &mut Chunks) -> Result<Vec<Bytes>> {
+    /// The bytes.
+    pub(super) fn encode(&self) -> Result<PutPayload> {
         let (mut kept, mut rows) = (vec![], vec![]);
         for (table, batches) in &self.kept {
             let sections = sections(batches)?;
@@ -124,7 +123,7 @@ impl Record {
             finished: self.finished,
             start: self.start,
         };
-        let mut writer = Writer::new(RECORD, RECORD_VERSION, &head, std::mem::take(spare))?;
+        let mut writer = Writer::new(RECORD, RECORD_VERSION, &head)?;
         let outputs = self.outputs.iter().map(|(_, batches)| batches);
         for batches in rows.iter().chain(outputs) {
             writer.batches(batches)?;
@@ -216,9 +215,9 @@ impl StoredSnapshot {
     /// The bytes.
     pub fn encode(&self) -> Result<PutPayload> {
         let head = SnapshotHead::of(self);
-        let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head, Chunks::default())?;
+        let mut writer = Writer::new(SNAPSHOT, SNAPSHOT_VERSION, &head)?;
         self.write_tables(&mut writer)?;
-        Ok(writer.finish().into_iter().collect())
+        Ok(writer.finish())
     }
 
     pub(super) fn write_tables(&self, writer: &mut Writer) -> Result<()> {
@@ -236,8 +235,7 @@ impl StoredSnapshot {
 
 /// The bytes that tell what each output had out.
 pub fn encode_published(published: &[Epoch]) -> Result<PutPayload> {
-    let writer = Writer::new(PUBLISHED, PUBLISHED_VERSION, &published, Chunks::default())?;
-    Ok(writer.finish().into_iter().collect())
+    Ok(Writer::new(PUBLISHED, PUBLISHED_VERSION, &published)?.finish())
 }
 
 /// What [`encode_published`] told; `Corrupt` where the bytes do not.

@@ -13,7 +13,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 
-use super::container::{Chunks, Reader, Writer};
+use super::container::{Reader, Writer};
 use super::record::{SnapshotHead, StoredSnapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::blueprint::Blueprint;
@@ -89,11 +89,10 @@ impl Savepoints {
             blueprint: savepoint.blueprint.clone(),
             state: SnapshotHead::of(&savepoint.state),
         };
-        let mut writer = Writer::new(MAGIC, VERSION, &head, Chunks::default())?;
+        let mut writer = Writer::new(MAGIC, VERSION, &head)?;
         savepoint.state.write_tables(&mut writer)?;
-        let chunks = writer.finish();
-        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let (path, payload) = (self.path(&savepoint.name), chunks.into_iter().collect());
+        let (path, payload) = (self.path(&savepoint.name), writer.finish());
+        let bytes = payload.content_length() as u64;
         let options = PutOptions::from(PutMode::Create);
         match self.store.put_opts(&path, payload, options).await {
             Ok(_) => Ok(bytes),

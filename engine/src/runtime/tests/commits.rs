@@ -18,7 +18,7 @@ fn start(at: i64) -> Record {
 #[test]
 fn the_log_commits_an_epoch_once() {
     runtime().block_on(async {
-        let mut log = World::new().log();
+        let log = World::new().log();
         let mut record = start(1);
         log.append(&record).await.unwrap();
         // A put that was made, though its answer was lost, is made again.
@@ -35,10 +35,10 @@ fn the_log_commits_an_epoch_once() {
 #[test]
 fn of_two_starts_one_fences_the_other_also_after_the_log_was_cut() {
     runtime().block_on(async {
-        let (mut log, mut other) = (World::new().log(), World::new().log());
+        let (log, other) = (World::new().log(), World::new().log());
         assert!(other.fence(&start(1)).await.unwrap());
         let world = World::new();
-        let (mut first, mut second) = (world.log(), world.log());
+        let (first, second) = (world.log(), world.log());
         assert!(first.fence(&start(1)).await.unwrap());
         assert!(!second.fence(&start(2)).await.unwrap());
         let next = |epoch, at| Record {
