@@ -13,10 +13,11 @@ use crate::waiting::Waiting;
 pub struct Transaction<'a> {
     /// The epoch: the one after the last.
     pub epoch: Epoch,
-    /// The rows of the targets that the commit point carries, by target.
-    pub rows: &'a [(usize, Vec<RecordBatch>)],
-    /// By table: where each split is read on once the epoch is committed.
-    pub positions: &'a [Position],
+    /// The rows of the targets that the commit point carries, each batch with its target, in the
+    /// order in which they left the graph.
+    pub rows: &'a [(usize, RecordBatch)],
+    /// By table: where each split is read on once the epoch is committed. `None` while it goes on.
+    pub positions: Option<&'a [Position]>,
 }
 
 /// A transaction that some of a job's targets share (Kafka's), and that commits the job with them:
@@ -36,10 +37,12 @@ pub trait CommitPoint: Send {
     /// which epoch was the last; `None` where it knows of none. Called at a start, again where it
     /// was `Unavailable`.
     async fn last(&mut self) -> Result<Option<Epoch>>;
-    /// Sends what an epoch commits, while its record is on its way to the log: nothing of it is
-    /// visible before [`commit`](Self::commit), which needs nothing of it. What is sent and never
-    /// committed is aborted by the next start, or by the transaction's own timeout. An `Unavailable`
-    /// error is answered by the same call again, after a while; any other error ends the job.
+    /// Sends what there is of an epoch: while it goes on, each time with the rows of the time before
+    /// and more, and once it has ended, while its record is on its way to the log. Nothing of it is
+    /// visible before [`commit`](Self::commit), which needs none of these calls. What is sent and
+    /// never committed is aborted by the next start, or by the transaction's own timeout. An
+    /// `Unavailable` error is answered by the same call again, after a while; any other error ends
+    /// the job.
     async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
         let _ = transaction;
         Ok(())

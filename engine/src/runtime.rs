@@ -7,18 +7,20 @@
 //!                               │                        └──snapshots──▶ snapshot loop
 //!                               └──rows that do not wait for the commit──▶ sink loops
 //! ```
-//! Every arrow is a bounded channel, so back-pressure reaches the sources. The steps of a commit,
+//! Every arrow is a bounded channel, so back-pressure reaches the sources. (Rows for the transaction of
+//! a commit point go to the committer as they leave the graph; the epochs that wait bound them.) The steps of a commit,
 //! with the [points](crate::crash::Point) between them at which a kill is tested:
 //! 1. the shard ends an epoch: its journal, its rows for the sinks, and a mark behind the rows
 //!    that were sent on at once ([`Emit::Now`](crate::Emit::Now)); it goes on with the next epoch
-//!    (`barrier`);
+//!    (`barrier`). Of the rows that the transaction of a commit point carries most are in it by then
+//!    ([`ahead`], `transaction-…`);
 //! 2. the committer waits until these sinks have passed the mark, that is, written the rows
 //!    (`written`);
 //! 3. the record of the epoch is appended to the log: everything that the steps after the commit
 //!    need, durable (`appended`). Without a [`CommitPoint`](crate::CommitPoint) that is the commit;
 //! 4. with one, its transaction is: the rows that it carries, the positions of the input and the
-//!    number of the epoch, in one atomic write (`committed`). They are sent during step 3
-//!    (`transaction-…`), and nobody sees them before;
+//!    number of the epoch, in one atomic write (`committed`). What of them is not in it is sent during
+//!    step 3, and nobody sees them before;
 //! 5. the sink loops publish it, in epoch order, idempotently (`published`, `roll-…`);
 //! 6. now and then the shard's state follows as a snapshot, and the log is cut at the oldest of
 //!    snapshot and publication (`snapshot-…`, `cut`). That goes on beside the others and never holds
@@ -52,6 +54,7 @@
 //! A stop does not wait: what cannot be committed is left as by a kill, what cannot be published is
 //! published at the next start, and [`Status::unsettled`] says which it is.
 
+mod ahead;
 mod backlog;
 mod busy;
 mod committed;

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use engine::crash::{self, Point};
-use engine::source::END;
+use engine::source::{END, Position};
 use engine::{CommitPoint, Epoch, Error, Result, Split, StreamSpec, Transaction, Waiting};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -89,6 +89,7 @@ pub(crate) fn commit_point<'a>(
     let point = KafkaTransactions {
         settings: Arc::new(settings),
         client: Lent::new(),
+        sent: None,
     };
     Ok(Some((targets, Box::new(point))))
 }
@@ -167,15 +168,29 @@ struct Settings {
 struct KafkaTransactions {
     settings: Arc<Settings>,
     client: Lent<Client>,
+    /// None where no transaction is open: also after a call that failed or was dropped.
+    sent: Option<Sent>,
 }
 
-/// What one transaction commits, ready to go to another thread.
+/// What is in the open transaction.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    epoch: Epoch,
+    batches: usize,
+    offsets: bool,
+}
+
+/// What a transaction still lacks, ready to go to another thread.
 struct Work {
     epoch: Epoch,
-    rows: Vec<(usize, Vec<RecordBatch>)>,
-    /// By group: topic, partition and offset.
-    offsets: BTreeMap<String, Vec<(String, i32, i64)>>,
+    /// Whether it is open already.
+    begun: bool,
+    rows: Vec<(usize, RecordBatch)>,
+    /// By group: topic, partition and offset. Once they are sent, everything is.
+    offsets: Option<Offsets>,
 }
+
+type Offsets = BTreeMap<String, Vec<(String, i32, i64)>>;
 
 impl KafkaTransactions {
     async fn with<R, F>(&mut self, work: F) -> Result<R>
@@ -190,23 +205,30 @@ impl KafkaTransactions {
         self.client.with(open, work).await?
     }
 
-    fn work(&self, transaction: Transaction<'_>) -> Work {
-        let mut offsets = BTreeMap::from([(self.settings.group.clone(), vec![])]);
-        for (group, position) in self.settings.groups.iter().zip(transaction.positions) {
-            if let Some(group) = group {
-                let known: &mut Vec<_> = offsets.entry(group.clone()).or_default();
-                known.extend(
-                    position
-                        .iter()
-                        .filter_map(|(split, next)| place(split, *next)),
-                );
-            }
-        }
+    /// What is not sent of it.
+    fn rest(&self, transaction: Transaction<'_>) -> Work {
+        let sent = self.sent.filter(|sent| sent.epoch == transaction.epoch);
+        let batches = sent.map_or(0, |sent| sent.batches);
+        let positions = transaction.positions;
         Work {
             epoch: transaction.epoch,
-            rows: transaction.rows.to_vec(),
-            offsets,
+            begun: sent.is_some(),
+            rows: transaction.rows[batches..].to_vec(),
+            offsets: positions
+                .filter(|_| !sent.is_some_and(|sent| sent.offsets))
+                .map(|positions| self.offsets(positions)),
         }
+    }
+
+    fn offsets(&self, positions: &[Position]) -> Offsets {
+        let mut offsets = Offsets::new();
+        for (group, position) in self.settings.groups.iter().zip(positions) {
+            let Some(group) = group else { continue };
+            let places = position.iter();
+            let places = places.filter_map(|(split, next)| place(split, *next));
+            offsets.entry(group.clone()).or_default().extend(places);
+        }
+        offsets
     }
 }
 
@@ -217,15 +239,23 @@ impl CommitPoint for KafkaTransactions {
     }
 
     async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
-        let work = self.work(transaction);
-        self.with(move |client, cancelled| client.prepare(&work, cancelled))
-            .await
+        let work = self.rest(transaction);
+        self.sent = None;
+        let prepare = move |client: &mut Client, cancelled: &_| client.prepare(work, cancelled);
+        let open = self.with(prepare).await?;
+        self.sent = open.then_some(Sent {
+            epoch: transaction.epoch,
+            batches: transaction.rows.len(),
+            offsets: transaction.positions.is_some(),
+        });
+        Ok(())
     }
 
     async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()> {
-        let work = self.work(transaction);
-        self.with(move |client, cancelled| client.commit(&work, cancelled))
-            .await
+        let work = self.rest(transaction);
+        self.sent = None;
+        let commit = move |client: &mut Client, cancelled: &_| client.commit(work, cancelled);
+        self.with(commit).await
     }
 
     fn waiting(&self) -> Option<Waiting> {
@@ -259,8 +289,8 @@ struct Client {
     groups: BTreeMap<String, Member>,
     /// Who committed the last epoch before this start.
     predecessor: Option<String>,
-    /// The epoch that waits in the open transaction for the word that commits it.
-    sent: Option<Epoch>,
+    /// The last epoch that is known to be committed, of those that did not say so.
+    committed: Option<Epoch>,
 }
 
 struct Member(BaseConsumer<Shared>);
@@ -298,7 +328,7 @@ impl Client {
             groups,
             producer: None,
             predecessor: None,
-            sent: None,
+            committed: None,
             settings: Arc::clone(settings),
         })
     }
@@ -314,7 +344,7 @@ impl Client {
 
     /// A producer whose transactions are the only ones of the job.
     fn open(&mut self, cancelled: &AtomicBool) -> Result<()> {
-        (self.producer, self.sent) = (None, None);
+        self.producer = None;
         let settings = Arc::clone(&self.settings);
         let topics: Vec<_> = settings.tables.iter().map(|t| t.topic.as_str()).collect();
         let producer = Producer::open(&settings.config, &settings.context, &topics, false)?;
@@ -377,21 +407,20 @@ impl Client {
         }))
     }
 
-    /// Sends everything of an epoch but the word that commits it.
-    fn prepare(&mut self, work: &Work, cancelled: &AtomicBool) -> Result<()> {
-        if self.sent == Some(work.epoch) || self.is_committed(work.epoch, cancelled)? {
-            return Ok(());
+    /// Sends what a transaction lacks, but for the word that commits it; `false` where the epoch is
+    /// committed already.
+    fn prepare(&mut self, work: Work, cancelled: &AtomicBool) -> Result<bool> {
+        if self.is_committed(work.epoch, cancelled)? {
+            return Ok(false);
         }
         self.attempt(|client, producer| client.send(producer, work, cancelled))?;
-        self.sent = Some(work.epoch);
-        Ok(())
+        Ok(true)
     }
 
     /// Commits an epoch. It is called again after an `Unavailable` error: then it may be committed
     /// already, though nobody said so.
-    fn commit(&mut self, work: &Work, cancelled: &AtomicBool) -> Result<()> {
-        self.prepare(work, cancelled)?;
-        if self.sent.take().is_none() {
+    fn commit(&mut self, work: Work, cancelled: &AtomicBool) -> Result<()> {
+        if !self.prepare(work, cancelled)? {
             return Ok(());
         }
         self.attempt(|client, producer| {
@@ -408,7 +437,7 @@ impl Client {
     /// new one then.
     fn is_committed(&mut self, epoch: Epoch, cancelled: &AtomicBool) -> Result<bool> {
         if self.producer.is_some() {
-            return Ok(false);
+            return Ok(self.committed >= Some(epoch));
         }
         self.refuse_successor()?;
         self.open(cancelled)?;
@@ -417,7 +446,8 @@ impl Client {
             // To be asked again: a producer that is there counts as an epoch that is not committed.
             self.producer = None;
         }
-        Ok(mark?.is_some_and(|mark| mark.epoch >= epoch))
+        self.committed = mark?.map(|mark| mark.epoch);
+        Ok(self.committed >= Some(epoch))
     }
 
     /// Works on the transaction; where that fails it is given up, and so is a producer that does
@@ -449,33 +479,47 @@ impl Client {
         }
     }
 
-    /// Begins a transaction and sends what belongs into it.
-    fn send(&mut self, producer: &mut Producer, work: &Work, cancelled: &AtomicBool) -> Result<()> {
-        let topic = self.topic().to_owned();
-        let refused = |what: &str, error| failed(what, &topic, error);
-        let begun = producer.client.begin_transaction();
-        begun.map_err(|error| refused("begin a transaction for", error))?;
-        crash::reach(Point::TransactionBegun);
-        // The job's own group first: where the brokers are still ending the transaction before,
-        // this call is made again after 1 ms, but the first message only after 20 ms.
-        let (own, epoch) = (&self.settings.group, work.epoch);
-        if let Some(places) = work.offsets.get(own) {
-            self.send_offsets(producer, own, places, epoch, cancelled)?;
+    /// Puts what it lacks into a transaction; with the offsets of the input it is whole, and the
+    /// brokers have it.
+    fn send(&mut self, producer: &mut Producer, work: Work, cancelled: &AtomicBool) -> Result<()> {
+        let epoch = work.epoch;
+        let whole = work.offsets.is_some();
+        let mut offsets = work.offsets.unwrap_or_default();
+        if !work.begun {
+            let own = offsets.remove(&self.settings.group).unwrap_or_default();
+            self.begin(producer, &own, epoch, cancelled)?;
         }
-        crash::reach(Point::TransactionOffsets);
-        for (target, batches) in &work.rows {
+        for (target, batch) in &work.rows {
             let rows = self.rows.get_mut(target);
             let rows = rows.ok_or_else(|| Error::internal("a target is not of the transaction"))?;
-            for batch in batches {
-                rows.send(producer, batch, cancelled)?;
-            }
+            rows.send(producer, batch, cancelled)?;
         }
         // While the messages are under way.
-        for (group, places) in work.offsets.iter().filter(|(group, _)| *group != own) {
+        for (group, places) in offsets.iter().filter(|(_, places)| !places.is_empty()) {
             self.send_offsets(producer, group, places, epoch, cancelled)?;
         }
-        producer.wait(cancelled)?;
-        crash::reach(Point::TransactionFlushed);
+        if whole {
+            producer.wait(cancelled)?;
+            crash::reach(Point::TransactionFlushed);
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, with the epoch and other offsets of the job's own group. Where the
+    /// brokers are still ending the transaction before, this call is made again after 1 ms; a
+    /// message that came first would be only after 20 ms.
+    fn begin(
+        &self,
+        producer: &Producer,
+        own: &[(String, i32, i64)],
+        epoch: Epoch,
+        cancelled: &AtomicBool,
+    ) -> Result<()> {
+        let begun = producer.client.begin_transaction();
+        begun.map_err(|error| failed("begin a transaction for", self.topic(), error))?;
+        crash::reach(Point::TransactionBegun);
+        self.send_offsets(producer, &self.settings.group, own, epoch, cancelled)?;
+        crash::reach(Point::TransactionOffsets);
         Ok(())
     }
 

@@ -86,7 +86,9 @@ impl Writer {
         buffers.extend(stream.finish()?);
         let length: usize = buffers.iter().map(Buffer::len).sum();
         self.tail.extend((length as u64).to_le_bytes());
-        buffers.into_iter().for_each(|buffer| self.put(buffer));
+        for buffer in buffers {
+            self.put(buffer);
+        }
         Ok(())
     }
 

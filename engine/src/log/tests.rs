@@ -134,5 +134,9 @@ fn large_columns_are_written_from_where_they_are() {
     let mut parts = payload.iter().map(|part| part.as_ptr());
     assert!(parts.any(|part| part == prices));
     // The head, small buffers and paddings are not written one by one.
-    assert!(payload.iter().count() < 20, "{} parts", payload.iter().count());
+    assert!(
+        payload.iter().count() < 20,
+        "{} parts",
+        payload.iter().count()
+    );
 }

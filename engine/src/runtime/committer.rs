@@ -1,5 +1,5 @@
-//! Steps 2 to 5 of a commit: wait for what is sent at once, append while the transaction is sent,
-//! commit, hand on to the sinks.
+//! Steps 2 to 5 of a commit: wait for what is sent at once, append while the rest of the transaction
+//! is sent, commit, hand on to the sinks.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::ahead::{Ahead, Carried};
 use super::committed::Committed;
 use super::patience::{Patience, patiently};
 use super::savepoint::Wish;
@@ -25,8 +26,6 @@ use crate::tap::Taps;
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) record: Record,
-    /// The rows of the targets that the commit point carries, by target.
-    pub(super) carried: Vec<(usize, Vec<RecordBatch>)>,
     /// Answered by each sink that takes rows at once, when it has written those of the epoch.
     pub(super) written: Vec<oneshot::Receiver<()>>,
     pub(super) snapshot: Option<StoredSnapshot>,
@@ -122,25 +121,62 @@ pub(super) struct Committer {
     /// The tables whose sources cannot be asked again.
     pub(super) once: Vec<String>,
     pub(super) taps: Taps,
+    pub(super) ahead: Ahead,
 }
 
 impl Committer {
     /// Commits until the shard is gone; or until something does not answer and the job is to
-    /// stop: the rest is not committed then, and the status says so.
-    pub(super) async fn run(mut self, mut commits: mpsc::Receiver<Commit>) -> Result<()> {
-        while let Some(commit) = commits.recv().await {
-            crash::reach(Point::Barrier);
-            let epoch = commit.record.epoch;
-            if let Err(reason) = self.commit(commit).await? {
+    /// stop: the rest is not committed then, and the status says so. The rows that an epoch
+    /// carries come before its end.
+    pub(super) async fn run(
+        mut self,
+        mut commits: mpsc::Receiver<Commit>,
+        mut carried: mpsc::UnboundedReceiver<Carried>,
+    ) -> Result<()> {
+        loop {
+            let (epoch, outcome) = tokio::select! {
+                biased;
+                commit = commits.recv() => {
+                    let Some(commit) = commit else { return Ok(()) };
+                    crash::reach(Point::Barrier);
+                    let epoch = commit.record.epoch;
+                    let rows = self.ahead.end(epoch, &mut carried);
+                    (epoch, self.commit(commit, &rows).await?)
+                }
+                Some(first) = carried.recv() => {
+                    self.ahead.take(first, &mut carried);
+                    let epoch = self.committed.borrow().epoch.next();
+                    (epoch, self.send_ahead(epoch).await?)
+                }
+            };
+            if let Err(reason) = outcome {
                 self.leave(epoch, &reason);
                 return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// Sends rows of the epoch under way, where they are worth it; says why, where it could not
+    /// before the job's stop.
+    async fn send_ahead(&mut self, epoch: Epoch) -> Result<Result<(), String>> {
+        let (Some(point), Some(rows)) = (&mut self.point, self.ahead.due(epoch)) else {
+            return Ok(Ok(()));
+        };
+        let transaction = Transaction {
+            epoch,
+            rows,
+            positions: None,
+        };
+        let sent = patiently!(self.point_patience, point.prepare(transaction));
+        Ok(sent.ok_or_else(|| self.point_patience.reason().to_owned()))
     }
 
     /// Commits an epoch and hands it on; says why, where it could not before the job's stop.
-    async fn commit(&mut self, commit: Commit) -> Result<Result<(), String>> {
+    async fn commit(
+        &mut self,
+        commit: Commit,
+        rows: &[(usize, RecordBatch)],
+    ) -> Result<Result<(), String>> {
         for written in commit.written {
             if written.await.is_err() {
                 // The sink has failed, and its error ends the job; or it was given up.
@@ -155,8 +191,8 @@ impl Committer {
         committed.add(&record);
         let transaction = Transaction {
             epoch: record.epoch,
-            rows: &commit.carried,
-            positions: &committed.positions,
+            rows,
+            positions: Some(&committed.positions),
         };
         let (appended, prepared) = self.append(&record, transaction).await?;
         let Some(bytes) = appended else {
@@ -172,7 +208,7 @@ impl Committer {
         }
         crash::reach(Point::Committed);
         self.status.lock().commits.add(started.elapsed(), bytes);
-        self.note(committed, &commit.carried);
+        self.note(committed, rows);
         let nothing = vec![Epoch(0); self.outputs.sinks.len()];
         self.outputs.publish(&record, &nothing).await;
         crash::reach(Point::Published);
@@ -221,7 +257,7 @@ impl Committer {
     }
 
     /// Tells everybody that an epoch is committed. What the commit point carried is out with it.
-    fn note(&self, committed: Committed, carried: &[(usize, Vec<RecordBatch>)]) {
+    fn note(&self, committed: Committed, carried: &[(usize, RecordBatch)]) {
         let mut status = self.status.lock();
         status.committed = committed.epoch;
         for (target, _) in carried {

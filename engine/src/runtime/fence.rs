@@ -83,7 +83,7 @@ impl Fence<'_> {
             let transaction = Transaction {
                 epoch,
                 rows: &[],
-                positions: NOWHERE,
+                positions: Some(NOWHERE),
             };
             patiently!(self.point_patience, point.commit(transaction)).ok_or_else(stopped)?;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
+use super::ahead::Ahead;
 use super::committed::Committed;
 use super::committer::{Committer, OutputNumbers, Outputs};
 use super::fence::Fence;
@@ -270,6 +271,7 @@ impl Running {
         } = opened;
         let (events, event_receiver) = mpsc::channel(EVENTS);
         let (commits, commit_receiver) = mpsc::channel(EPOCHS);
+        let (carried, carried_receiver) = mpsc::unbounded_channel();
         let (snapshots, newest) = watch::channel(None);
         let from_log = outputs.out_of_log();
         let keeping = SnapshotLoop {
@@ -292,8 +294,10 @@ impl Running {
             snapshots,
             once: inputs.once,
             taps: inputs.taps.clone(),
+            ahead: Ahead::new(self.spec.commit_interval),
         };
-        tasks.spawn(committer.run(commit_receiver).in_current_span());
+        let committing = committer.run(commit_receiver, carried_receiver);
+        tasks.spawn(committing.in_current_span());
         let (halt, halted) = watch::channel(false);
         let mut feeds = JoinSet::new();
         for source in inputs.sources {
@@ -309,6 +313,7 @@ impl Running {
             events: event_receiver,
             requests: std::mem::replace(&mut self.requests, mpsc::channel(1).1),
             commits,
+            carried,
             routes,
             stop: self.stop.clone(),
             status: self.status.clone(),

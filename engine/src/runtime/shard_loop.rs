@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::{mpsc, oneshot};
 
+use super::ahead::Carried;
 use super::backlog::Backlog;
 use super::committer::{Commit, OutputNumbers};
 use super::redrive::Request;
@@ -46,7 +47,7 @@ const RENEWED: Duration = Duration::from_hours(6);
 pub(super) enum Route {
     /// To its sink, as soon as they exist.
     AtOnce(mpsc::Sender<Publication>),
-    /// Into the transaction of the commit point.
+    /// Into the transaction of the commit point, as soon as they exist.
     InCommit,
     /// Into the log, and from there to its sink.
     AfterCommit,
@@ -60,6 +61,8 @@ pub(super) struct ShardLoop {
     /// What is asked of it meanwhile.
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) commits: mpsc::Sender<Commit>,
+    /// Bounded by the epochs that wait.
+    pub(super) carried: mpsc::UnboundedSender<Carried>,
     /// By target: where its rows go.
     pub(super) routes: Vec<Route>,
     pub(super) stop: Stop,
@@ -80,15 +83,13 @@ pub(super) struct ShardLoop {
 #[derive(Debug)]
 pub(super) struct EpochBuilder {
     record: Record,
-    /// The rows that go into the transaction of the commit point, by target.
-    carried: Vec<(usize, Vec<RecordBatch>)>,
     /// When it began.
     begun: Instant,
     /// What was committed since the last snapshot.
     backlog: Backlog,
     /// Whether anything left the graph.
     emitted: bool,
-    /// Rows that the record holds.
+    /// Rows that the record and the transaction hold.
     rows: usize,
 }
 
@@ -100,7 +101,6 @@ impl EpochBuilder {
         };
         Self {
             record,
-            carried: vec![],
             begun: Instant::now(),
             backlog,
             emitted: false,
@@ -121,11 +121,6 @@ impl EpochBuilder {
     fn output(&mut self, output: usize, rows: RecordBatch) {
         self.rows += rows.num_rows();
         append(&mut self.record.outputs, output, rows);
-    }
-
-    fn carry(&mut self, target: usize, rows: RecordBatch) {
-        self.rows += rows.num_rows();
-        append(&mut self.carried, target, rows);
     }
 
     /// Whether there is no reason to commit it.
@@ -280,7 +275,17 @@ impl ShardLoop {
                         // A loop that is gone answers no end of an epoch: none is committed.
                         let _ = sink.send(Publication::Rows { epoch, rows }).await;
                     }
-                    Route::InCommit => self.epoch.carry(target, rows),
+                    Route::InCommit => {
+                        self.epoch.rows += rows.num_rows();
+                        let epoch = self.epoch.record.epoch;
+                        let carried = Carried {
+                            epoch,
+                            target,
+                            rows,
+                        };
+                        // A committer that is gone commits nothing.
+                        let _ = self.carried.send(carried);
+                    }
                     Route::AfterCommit => self.epoch.output(target, rows),
                 }
             }
@@ -319,8 +324,7 @@ impl ShardLoop {
         let backlog = self.epoch.backlog.and(&self.epoch.record);
         let due = last || wish.is_some() || backlog.reaches(self.snapshot_after);
         let next = EpochBuilder::after(epoch, if due { Backlog::NONE } else { backlog });
-        let ended = std::mem::replace(&mut self.epoch, next);
-        let (mut record, carried) = (ended.record, ended.carried);
+        let mut record = std::mem::replace(&mut self.epoch, next).record;
         record.finished = finished;
         let snapshot = match due {
             true => Some(StoredSnapshot {
@@ -336,7 +340,6 @@ impl ShardLoop {
         let written = end_at_once(&self.routes, epoch).await;
         let commit = Commit {
             record,
-            carried,
             written,
             snapshot,
             wish,

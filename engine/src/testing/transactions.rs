@@ -93,11 +93,10 @@ impl CommitPoint for Holder {
         if lost != Some(false) && state.last < Some(transaction.epoch) {
             state.last = Some(transaction.epoch);
             for (target, rows) in transaction.rows {
-                let all = state.rows.entry(*target).or_default();
-                all.extend(rows.iter().cloned());
+                state.rows.entry(*target).or_default().push(rows.clone());
             }
-            if !transaction.positions.is_empty() {
-                state.positions = transaction.positions.to_vec();
+            if let Some(positions) = transaction.positions.filter(|of| !of.is_empty()) {
+                state.positions = positions.to_vec();
             }
         }
         match lost {

@@ -104,8 +104,8 @@ impl Broker {
 struct Holder {
     broker: Broker,
     number: u64,
-    /// The epoch whose rows were sent last.
-    prepared: Option<Epoch>,
+    /// The epoch whose rows were sent last, and how many batches.
+    prepared: Option<(Epoch, usize)>,
 }
 
 #[async_trait::async_trait]
@@ -125,13 +125,21 @@ impl CommitPoint for Holder {
 
     async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
         before(Place::Broker).await.map_err(away)?;
-        self.prepared = Some(transaction.epoch);
+        let (epoch, batches) = (transaction.epoch, transaction.rows.len());
+        let grown = self
+            .prepared
+            .is_none_or(|(of, before)| of != epoch || before <= batches);
+        assert!(grown, "rows of epoch {epoch} are gone");
+        self.prepared = Some((epoch, batches));
         after(Place::Broker).await.map_err(away)
     }
 
     async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()> {
-        let known = self.prepared.is_none_or(|epoch| epoch == transaction.epoch);
-        assert!(known, "another epoch was prepared");
+        let (epoch, batches) = (transaction.epoch, transaction.rows.len());
+        let known = self
+            .prepared
+            .is_none_or(|prepared| prepared == (epoch, batches));
+        assert!(known, "something else was prepared");
         before(Place::Broker).await.map_err(away)?;
         {
             let mut committed = self.broker.lock();
@@ -141,13 +149,8 @@ impl CommitPoint for Holder {
             committed.settle();
             committed.open = Some(Sent {
                 epoch: transaction.epoch,
-                rows: transaction
-                    .rows
-                    .iter()
-                    .flat_map(|(_, rows)| rows)
-                    .cloned()
-                    .collect(),
-                positions: transaction.positions.to_vec(),
+                rows: (transaction.rows.iter().map(|(_, rows)| rows.clone())).collect(),
+                positions: transaction.positions.unwrap_or_default().to_vec(),
             });
         }
         // It is under way: whoever dies or gives up here leaves it open.
