@@ -1,6 +1,9 @@
 //! Accepting connections: plain or TLS, counted, each served by hyper itself, so that a live
 //! window can take its socket out of the HTTP machinery.
 
+mod body;
+
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,8 +16,8 @@ use axum::extract::ConnectInfo;
 use engine::{Error, Result};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -25,6 +28,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 use crate::auth::limit::Addresses;
+use body::Noted;
 
 /// How long a peer may take to say hello in TLS, and to send the head of a request.
 const HELLO: Duration = Duration::from_secs(10);
@@ -157,14 +161,22 @@ async fn connection(
         None => Stream::Plain(socket),
         Some(tls) => Stream::Tls(Box::new(timeout(HELLO, tls.accept(socket)).await??)),
     };
-    let service = router.map_request(move |mut request: hyper::Request<Incoming>| {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let router = router.clone();
+        let (head, body) = request.into_parts();
+        let (body, ended) = Noted::new(body);
+        let mut request = axum::extract::Request::from_parts(head, axum::body::Body::new(body));
         request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(axum::body::Body::new)
+        async move {
+            let mut answer = router.oneshot(request).await?;
+            ended.tell(&mut answer);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HELLO)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
     tokio::select! {

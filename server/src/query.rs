@@ -13,8 +13,12 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
 pub(crate) use tables::find;
+
+/// How long a query that has no time left may take to notice.
+const NOTICE: Duration = Duration::from_secs(2);
 
 /// What a query may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,15 @@ pub(crate) enum Unanswered {
     Failed(engine::Error),
 }
 
+impl Unanswered {
+    fn too_long(limits: Limits) -> Self {
+        Self::Limit(format!(
+            "the query takes longer than {} ms: read fewer rows, or raise timeout_ms",
+            limits.time.as_millis()
+        ))
+    }
+}
+
 /// Where queries run.
 #[derive(Debug, Clone)]
 pub(crate) struct Queries {
@@ -92,7 +105,10 @@ impl Queries {
             drop(place);
             answer
         });
-        running.await.map_err(|error| {
+        // It is answered also where one step of it takes longer than that, and keeps its place.
+        let ran = timeout(limits.time + NOTICE, running).await;
+        let ran = ran.map_err(|_| Unanswered::too_long(limits))?;
+        ran.map_err(|error| {
             tracing::error!(%error, "a query broke down");
             let message = "the query cannot be run: it broke down; write it otherwise";
             Unanswered::Wrong(vec![sql::Error::of_whole(message)])

@@ -6,6 +6,7 @@
 mod closed;
 mod explain;
 mod files;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -44,6 +45,7 @@ use crate::statement::{self, StatementKind};
 pub use closed::tables;
 use explain::explain;
 pub use explain::is_exhausted;
+use turns::taking_turns;
 
 /// A place for batch queries: files by path, and tables by name.
 pub struct Batch {
@@ -206,7 +208,8 @@ impl Batch {
             .await
             .map_err(failed)?;
         let tasks = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await.map_err(failed)?;
+        let plan = frame.create_physical_plan().await;
+        let plan = plan.and_then(taking_turns).map_err(failed)?;
         let stream = execute_stream(Arc::clone(&plan), tasks).map_err(failed)?;
         let schema = stream.schema();
         let batches = stream.map(move |batch| batch.map_err(|error| explain(&error, span)));

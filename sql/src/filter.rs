@@ -21,6 +21,7 @@ use engine::{Expression, Result as Evaluated};
 
 use crate::catalog::{Catalog, sql_type};
 use crate::error::{Error, Result};
+use crate::functions::LENGTHENING;
 use crate::functions::time::NOW;
 use crate::session::{Session, coerce};
 use crate::{adapt, check, statement};
@@ -175,6 +176,8 @@ impl Refused<'_> {
             format!("{name} looks at other rows")
         } else if state.aggregate_functions().contains_key(&name) {
             format!("{name} is an aggregate, and a condition sees one row")
+        } else if LENGTHENING.contains(&name.as_str()) {
+            format!("{name} makes texts of any length, which every row would wait for")
         } else {
             let scalar = state.scalar_functions().get(&name);
             let volatile = |f: &Arc<datafusion::logical_expr::ScalarUDF>| {

@@ -16,6 +16,10 @@ use datafusion::prelude::SessionContext;
 
 pub(crate) use window::Lowering;
 
+/// Functions whose text is as long as a number says: one value may be larger than all the memory that
+/// a query has, which is counted for whole steps alone. Whoever may only read does without them.
+pub(crate) const LENGTHENING: [&str; 3] = ["lpad", "repeat", "rpad"];
+
 /// Adds the indicators, TUMBLE and HOP, COALESCE and field access to a session for batch queries.
 pub fn register(context: &SessionContext) -> Result<()> {
     register_in(&mut context.state_ref().write(), Lowering::Projection)

@@ -15,7 +15,7 @@ use crate::auth::{Access, Denied, Principal, Scope};
 /// How often it is looked whether a key was revoked beside this server, on the command line.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A principal.
+/// A principal, or the address of one who is not known yet.
 pub(super) struct Caller {
     access: Access,
     id: Arc<str>,
@@ -45,17 +45,23 @@ impl Client for Caller {
     }
 }
 
-/// Opens to a key that comes in the first frame, because browsers cannot send it in a header.
-pub(super) struct Door(pub(super) Access);
+/// Opens to a key that comes in the first frame, because browsers cannot send it in a header. Until
+/// then frames count as requests of the address do.
+pub(super) struct Door(pub(super) Caller);
 
 impl Gate for Door {
+    fn count(&self) -> Result<(), Fault> {
+        self.0.count()
+    }
+
     fn admit(&self, token: String) -> BoxFuture<'_, Result<Arc<dyn Client>, Fault>> {
         Box::pin(async move {
-            let principal = self.0.identify(&token).await;
+            let access = &self.0.access;
+            let principal = access.identify(&token).await;
             let principal = principal.map_err(fault("unauthorized"))?;
             let allowed = principal.require(Scope::Read);
             allowed.map_err(fault("unauthorized"))?;
-            Ok(Arc::new(Caller::new(self.0.clone(), &principal)) as Arc<dyn Client>)
+            Ok(Arc::new(Caller::new(access.clone(), &principal)) as Arc<dyn Client>)
         })
     }
 }

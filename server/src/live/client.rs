@@ -18,6 +18,9 @@ pub trait Client: Send + Sync {
 
 /// Says whose token it is that comes in the first frame.
 pub trait Gate: Send + Sync {
+    /// Counts a frame of whoever is not known yet, or says why it is one too many.
+    fn count(&self) -> Result<(), Fault>;
+
     /// Admits the bearer, or says why not.
     fn admit(&self, token: String) -> BoxFuture<'_, Result<Arc<dyn Client>, Fault>>;
 }
@@ -52,11 +55,12 @@ impl Who {
         }
     }
 
-    /// Counts a frame; nobody else's are.
+    /// Counts a frame.
     pub(super) fn count(&self) -> Result<(), Fault> {
         match self {
+            Self::Anybody => Ok(()),
             Self::Known(client) => client.count(),
-            Self::Anybody | Self::Unknown(_) => Ok(()),
+            Self::Unknown(gate) => gate.count(),
         }
     }
 }

@@ -157,7 +157,8 @@ impl Connections {
             let Some(outbox) = entry.outbox.upgrade() else {
                 continue;
             };
-            if !entry.answers {
+            // Nothing more is heard of those that are to end: nor do they last.
+            if !entry.answers && !outbox.is_closing() {
                 outbox.note_heard(now);
             }
             match outbox.silence(now) {

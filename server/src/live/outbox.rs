@@ -55,6 +55,18 @@ struct Queue {
     closing: Option<(u16, &'static str)>,
 }
 
+impl Queue {
+    /// Takes it in; what is closing takes nothing more, or might never be done.
+    fn push(&mut self, out: Out) -> bool {
+        let open = self.closing.is_none();
+        if open {
+            self.bytes += out.len();
+            self.waiting.push_back(out);
+        }
+        open
+    }
+}
+
 /// What there is to do for a connection.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
@@ -94,31 +106,36 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message unless the queue is full. An empty queue takes a message of any size.
+    /// Queues a message unless the queue is full or closing. An empty queue takes a message of any
+    /// size.
     pub(super) fn offer(&self, frame: &Arc<Frame>) -> bool {
         let mut queue = self.lock();
-        if !queue.waiting.is_empty() && queue.bytes + frame.len() > self.limit {
-            return false;
+        let full = !queue.waiting.is_empty() && queue.bytes + frame.len() > self.limit;
+        let taken = !full && queue.push(Out::Message(Arc::clone(frame)));
+        drop(queue);
+        if taken {
+            self.waker.wake();
         }
-        queue.bytes += frame.len();
-        queue.waiting.push_back(Out::Message(Arc::clone(frame)));
-        drop(queue);
-        self.waker.wake();
-        true
+        taken
     }
 
-    /// Queues what is an answer to the peer, full or not: it is asked no more than it reads.
+    /// Queues what is an answer to the peer, full or not: it is asked no more than it reads. Once the
+    /// connection is to end there are no more answers.
     pub(super) fn push(&self, out: Out) {
-        let mut queue = self.lock();
-        queue.bytes += out.len();
-        queue.waiting.push_back(out);
-        drop(queue);
-        self.waker.wake();
+        if self.lock().push(out) {
+            self.waker.wake();
+        }
     }
 
-    /// Whether more should be made for it.
+    /// Whether more should be made for it, or asked of the peer.
     pub(super) fn has_room(&self) -> bool {
-        self.lock().bytes < self.limit / 2
+        let queue = self.lock();
+        queue.closing.is_none() && queue.bytes < self.limit / 2
+    }
+
+    /// Whether the connection is to end.
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().closing.is_some()
     }
 
     /// Whether something waits.
@@ -239,6 +256,18 @@ mod tests {
             outbox.take(1, usize::MAX).closing,
             Some((1003, "text only"))
         );
+    }
+
+    #[test]
+    fn what_is_closing_takes_nothing_more() {
+        let outbox = Outbox::new(1_000, 0);
+        assert!(outbox.offer(&message(1)) && outbox.has_room());
+        outbox.close(1008, "the key was revoked");
+        assert!(!outbox.offer(&message(1)) && !outbox.has_room());
+        outbox.push(Out::Wire(Bytes::from_static(b"pong")));
+        let taken = outbox.take(99, usize::MAX);
+        assert_eq!(taken.out.len(), 1, "what waited before");
+        assert_eq!(taken.closing, Some((1008, "the key was revoked")));
     }
 
     #[test]

@@ -51,9 +51,10 @@ async fn open(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
+    let caller = Caller::new(state.access, &principal);
     let who = match principal.require(Scope::Read) {
-        Ok(()) => Who::Known(Arc::new(Caller::new(state.access, &principal))),
-        Err(_) if principal.is_unknown() => Who::Unknown(Arc::new(Door(state.access))),
+        Ok(()) => Who::Known(Arc::new(caller)),
+        Err(_) if principal.is_unknown() => Who::Unknown(Arc::new(Door(caller))),
         Err(denied) => return Err(denied.into()),
     };
     match upgrade(request, &state.hubs, who) {

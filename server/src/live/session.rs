@@ -130,8 +130,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         loop {
             match self.io.next().await {
                 Next::Event(Event::Text(text)) => {
-                    let request = Request::read(&text);
-                    let Ok(Request::Auth { token }) = request else {
+                    if let Err(fault) = gate.count() {
+                        self.fail(id_of(&text).as_deref(), &fault);
+                        continue;
+                    }
+                    let Ok(Request::Auth { token }) = Request::read(&text) else {
                         let message = "send an auth frame with a token first";
                         self.fail(None, &Fault::new("unauthorized", message));
                         continue;

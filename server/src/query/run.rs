@@ -41,10 +41,7 @@ pub(super) fn run(
     runtime.block_on(async {
         let answering = timeout(limits.time, answer(text, tables, limits.rows, memory));
         tokio::select! {
-            answered = answering => answered.unwrap_or_else(|_| Err(Unanswered::Limit(format!(
-                "the query takes longer than {} ms: read fewer rows, or raise timeout_ms",
-                limits.time.as_millis()
-            )))),
+            answered = answering => answered.unwrap_or_else(|_| Err(Unanswered::too_long(limits))),
             _ = nobody_waits => Err(Unanswered::Busy),
         }
     })

@@ -252,3 +252,30 @@ async fn what_a_live_client_says_counts_as_its_requests() {
     pong(&mut socket).await;
     server.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_before_the_key_counts_as_requests_of_the_address() {
+    const BURST: u32 = 20;
+    let server = Guarded::new(|config| (config.rate_limit, config.rate_burst) = (1, BURST)).await;
+    let key = server.key("read");
+    let mut socket = server.open("", None).await;
+    for _ in 0..2 * BURST {
+        say(&mut socket, json!({"type": "ping"})).await;
+    }
+    let mut refused = 0;
+    for _ in 0..2 * BURST {
+        let said = frame(&mut socket).await.unwrap();
+        match said["code"].as_str() {
+            Some("limit") => refused += 1,
+            code => assert_eq!(code, Some("unauthorized"), "{said}"),
+        }
+    }
+    assert!(refused > BURST / 2, "{refused}");
+    // Guesses are slowed down alike; the connection waits for the key.
+    say(&mut socket, json!({"type": "auth", "token": "ms_wrong"})).await;
+    assert_eq!(frame(&mut socket).await.unwrap()["code"], "limit");
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    say(&mut socket, json!({"type": "auth", "token": key})).await;
+    pong(&mut socket).await;
+    server.end().await;
+}

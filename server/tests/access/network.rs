@@ -83,6 +83,56 @@ async fn https_is_served_with_the_certificate_of_the_settings() {
     );
 }
 
+/// What is answered to a text on a connection, as far as it has come at first.
+async fn answer(socket: &mut tokio::net::TcpStream, request: &str) -> String {
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 10_000];
+    let length = socket.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_body_was_read_says_that_the_connection_ends() {
+    let place = Place::new();
+    let config = Config {
+        data: place.path("data"),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        ..Config::default()
+    };
+    let server = Server::open(config).await.unwrap();
+    let (close, closing) = watch::channel(false);
+    let (told, address) = oneshot::channel();
+    let serving = tokio::spawn(server.serve(closing, |address| told.send(address).unwrap()));
+    let address = address.await.unwrap();
+
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (host, json) = ("Host: localhost", "Content-Type: application/json");
+    let read = format!(
+        "POST /api/v1/jobs/check HTTP/1.1\r\n{host}\r\n{json}\r\nContent-Length: 11\r\n\r\n\
+         {{\"sql\":\"x\"}}"
+    );
+    let chunks = format!(
+        "POST /api/v1/jobs/check HTTP/1.1\r\n{host}\r\n{json}\r\nTransfer-Encoding: chunked\r\n\r\n\
+         b\r\n{{\"sql\":\"x\"}}\r\n0\r\n\r\n"
+    );
+    let none = format!("GET /nothing HTTP/1.1\r\n{host}\r\n\r\n");
+    for (request, status) in [(&read, 200), (&none, 404), (&chunks, 200), (&read, 200)] {
+        let answer = answer(&mut socket, request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    // The body is on its way still.
+    let early = format!("POST /nothing HTTP/1.1\r\n{host}\r\nContent-Length: 11\r\n\r\n");
+    let answer = answer(&mut socket, &early).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    close.send_replace(true);
+    serving.await.unwrap().unwrap();
+}
+
 /// Asks the server; the status and the body. `None` where nobody answers.
 fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     let mut socket = TcpStream::connect(address).ok()?;

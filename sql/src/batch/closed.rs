@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::{Batch, Verify, explain, parse};
 use crate::catalog::normalised;
 use crate::error::{Error, Result};
+use crate::functions::LENGTHENING;
 use crate::script;
 
 /// The tables that a query names, each once, as they are called: whoever answers it makes them
@@ -31,13 +32,17 @@ pub fn tables(text: &str) -> Result<Vec<String>> {
 
 impl Batch {
     /// A place whose queries read the tables that are added to it and nothing else, and fail
-    /// where they need more memory.
+    /// where they need more memory. Functions that lengthen text at will are not there.
     pub fn closed(memory_bytes: usize, verify: Verify) -> Result<Self> {
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_limit(memory_bytes, 1.0)
             .with_disk_manager_builder(disk);
-        Self::build(runtime, true, verify)
+        let batch = Self::build(runtime, true, verify)?;
+        for name in LENGTHENING {
+            batch.context.deregister_udf(name);
+        }
+        Ok(batch)
     }
 
     /// Makes a table readable by name: the rows of Parquet files, and rows in memory that are not
@@ -189,5 +194,12 @@ mod tests {
                     ORDER BY value";
         let errors = answer(&batch, text).await.unwrap_err();
         assert!(super::super::is_exhausted(&errors[0]), "{errors:?}");
+        for text in ["repeat('x', 9)", "lpad('x', 9)", "rpad('x', 9)"] {
+            let errors = answer(&batch, &format!("SELECT length({text})"))
+                .await
+                .unwrap_err();
+            let told = errors[0].to_string();
+            assert!(told.contains("no function is called"), "{told}");
+        }
     }
 }

@@ -225,3 +225,26 @@ async fn what_is_no_query_has_no_remedy_for_scripts() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_makes_many_rows_of_few_can_be_stopped() {
+    let mut batch = batch();
+    let numbers: ArrayRef = Arc::new(Float64Array::from_iter_values((0..100).map(f64::from)));
+    let ones: ArrayRef = Arc::new(Float64Array::from(vec![1.0; 100]));
+    let table = RecordBatch::try_from_iter([("n", numbers), ("one", ones)]).unwrap();
+    batch.add_rows("t", table.schema(), vec![table]).unwrap();
+    let soon = std::time::Duration::from_millis(50);
+    let joined = |on: &str| {
+        let join = |name: &str| format!(" JOIN t AS {name} ON {}", on.replace('?', name));
+        format!("t AS a{}", ["b", "c", "d"].map(join).concat())
+    };
+    for from in [
+        "t AS a, t AS b, t AS c, t AS d".to_owned(),
+        joined("a.one = ?.one"),
+        joined("a.n < ?.n + 99"),
+    ] {
+        let text = format!("SELECT SUM(a.n * b.n * c.n * d.n) AS s FROM {from}");
+        let summed = tokio::time::timeout(soon, rows(&batch, &text)).await;
+        assert!(summed.is_err(), "{from}: {summed:?}");
+    }
+}

@@ -117,6 +117,11 @@ fn what_a_row_cannot_say_is_refused_with_its_place() {
     assert!(refused("\"Ts\" > now()").contains("now differs from call to call"));
     assert!(refused("n = $1").contains("nothing stands for '$1'"));
     assert!(refused("foo(n) > 1").contains("foo"));
+    let long = refused("length(repeat('x', 1000000000)) > n");
+    assert!(
+        long.starts_with("line 1, column 8: repeat makes texts of any length"),
+        "{long}"
+    );
 }
 
 #[test]

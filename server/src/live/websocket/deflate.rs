@@ -3,21 +3,34 @@
 
 use std::cell::RefCell;
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status, Strategy};
 
 use super::Violation;
 
 /// What ends a block that is flushed; it is left out on the wire.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// Level 3 finds the field names, which all rows repeat; 6 also what the numbers share. It is paid once
-/// for all readers of a message.
-const LEVEL: u32 = 6;
+/// The logarithm of the window, as every client has it; negative where no header goes with it.
+const WINDOW: u8 = 15;
+/// Up to 6 `zlib-rs` looks for matches without heeding the strategy. It is paid once for all
+/// readers of a message.
+const LEVEL: i32 = 7;
+/// Leaves out matches of up to five bytes. Between numbers those are chance, and dearer than their
+/// digits: rows of doubles become a twelfth smaller than at level 6 without it.
+const STRATEGY: Strategy = Strategy::Filtered;
+
+/// By how much the room of a message that is unpacked grows.
+const STEP: usize = 65_536;
 
 thread_local! {
     /// A compressor holds a quarter of a megabyte: one per thread, not per message.
-    static COMPRESSOR: RefCell<Compress> =
-        RefCell::new(Compress::new(Compression::new(LEVEL), false));
+    static COMPRESSOR: RefCell<Deflate> =
+        RefCell::new(Deflate::new_with_config(DeflateConfig {
+            level: LEVEL,
+            strategy: STRATEGY,
+            window_bits: -i32::from(WINDOW),
+            ..DeflateConfig::default()
+        }));
 }
 
 /// The payload as a message of its own; `None` where that saves nothing.
@@ -25,24 +38,13 @@ thread_local! {
 pub fn compress(payload: &[u8]) -> Option<Vec<u8>> {
     COMPRESSOR.with_borrow_mut(|compressor| {
         compressor.reset();
-        let mut out = Vec::with_capacity(payload.len() / 3 + 64);
-        loop {
-            let read = usize::try_from(compressor.total_in()).ok()?;
-            let flush = FlushCompress::Sync;
-            compressor
-                .compress_vec(payload.get(read..)?, &mut out, flush)
-                .ok()?;
-            let whole = compressor.total_in() == payload.len() as u64;
-            if whole && out.len() < out.capacity() {
-                break;
-            }
-            if out.len() >= payload.len() + 64 {
-                return None;
-            }
-            out.reserve(out.capacity());
-        }
-        let end = out.len().checked_sub(TAIL.len())?;
-        if out[end..] != TAIL || end >= payload.len() {
+        // Where the room is used up, something may not be out yet, and nothing is saved.
+        let mut out = vec![0; payload.len() + TAIL.len()];
+        let flush = DeflateFlush::SyncFlush;
+        compressor.compress(payload, &mut out, flush).ok()?;
+        let length = usize::try_from(compressor.total_out()).ok()?;
+        let end = length.checked_sub(TAIL.len())?;
+        if end >= payload.len() || out[end..length] != TAIL {
             return None;
         }
         out.truncate(end);
@@ -54,31 +56,33 @@ pub fn compress(payload: &[u8]) -> Option<Vec<u8>> {
 /// not unpacked any further than that.
 pub fn inflate(payload: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
     let damaged = Violation::data("a compressed message cannot be read");
-    let mut input = Vec::with_capacity(payload.len() + TAIL.len());
-    input.extend_from_slice(payload);
-    input.extend_from_slice(&TAIL);
-    let mut out = Vec::with_capacity((payload.len() * 4).clamp(64, limit.max(64)));
-    let mut rest = input.as_slice();
-    let mut inflater = Decompress::new(false);
+    let input = [payload, &TAIL].concat();
+    let most = limit.saturating_add(1);
+    let mut out = vec![0; (payload.len() * 4).clamp(64, STEP).min(most)];
+    let (mut rest, mut written) = (input.as_slice(), 0);
+    let mut inflater = Inflate::new(false, WINDOW);
     loop {
-        let (read, written) = (inflater.total_in(), out.len());
-        let status = inflater.decompress_vec(rest, &mut out, FlushDecompress::Sync);
+        let (read, wrote) = (inflater.total_in(), inflater.total_out());
+        let status = inflater.decompress(rest, &mut out[written..], InflateFlush::SyncFlush);
         let status = status.map_err(|_| damaged)?;
-        if out.len() > limit {
+        let read = usize::try_from(inflater.total_in() - read).map_err(|_| damaged)?;
+        let wrote = usize::try_from(inflater.total_out() - wrote).map_err(|_| damaged)?;
+        rest = &rest[read..];
+        written += wrote;
+        if written > limit {
             return Err(Violation::too_big("a compressed message is too big"));
         }
-        let read = usize::try_from(inflater.total_in() - read).map_err(|_| damaged)?;
-        rest = &rest[read..];
-        let full = out.len() == out.capacity();
+        let full = written == out.len();
         match status {
             // A block marked as the last may be followed by others, or by the tail alone.
             Status::StreamEnd if rest.is_empty() || rest == TAIL => break,
-            Status::StreamEnd => inflater = Decompress::new(false),
-            _ if full => out.reserve(out.capacity().clamp(64, 65_536)),
+            Status::StreamEnd => inflater = Inflate::new(false, WINDOW),
+            _ if full => out.resize((written + written.clamp(64, STEP)).min(most), 0),
             _ if rest.is_empty() => break,
-            _ if read == 0 && out.len() == written => return Err(damaged),
+            _ if read == 0 && wrote == 0 => return Err(damaged),
             _ => {}
         }
     }
+    out.truncate(written);
     Ok(out)
 }
