@@ -62,8 +62,6 @@ points! {
     RollPublished = "roll-published",
     /// A start has fenced its predecessor at the commit point.
     RecoveryFenced = "recovery-fenced",
-    /// A record that is not committed is removed from the log.
-    RecoveryDropped = "recovery-dropped",
     /// The first epoch of the start is in the log.
     RecoveryAppended = "recovery-appended",
     /// The first epoch of the start is committed.
