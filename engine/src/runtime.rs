@@ -49,9 +49,12 @@
 //! What recovery has to run again is bounded by [`Backlog`].
 //!
 //! A [`savepoint`] is an epoch that somebody asked to end (steps 1 to 5), with its state, kept by name
-//! once every sink has put out what it held back. A start from one is a start of a log that begins
-//! with that state, after that epoch: what was committed later is as if it had never been read, and
-//! is read again.
+//! once every sink has put out what it held back: one object, which is there whole (`savepoint-stored`)
+//! or not at all (`savepoint-due`). A start from one is a start of a log that begins with that state,
+//! after that epoch: what was committed later is as if it had never been read, and is read again. Such a
+//! log is made beside the one in use (`begin-staged`) and then takes its place (`begin-cleared`), or the
+//! next start puts it there. A server notes the start between the two (`begin-noted`): killed before
+//! that, it leaves the job as it was.
 //!
 //! Whoever is unavailable is waited for (`patience`): sources, sinks, the log and the commit point.
 //! A stop does not wait: what cannot be committed is left as by a kill, what cannot be published is
