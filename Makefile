@@ -1,5 +1,5 @@
 # Everything a contributor runs. Builds share one target folder; see CONTRIBUTING.md.
-.PHONY: demo test check crash-test simulate slt-accept dashboard bench ci
+.PHONY: demo test check crash-test soak simulate slt-accept dashboard bench ci
 
 # The demo: generator -> indicators, bars, alerts -> Parquet, then its own replay.
 demo:
@@ -19,6 +19,11 @@ check:
 # Kills at every point of a commit and at random times, against a real Kafka; takes an hour or so.
 crash-test:
 	CRASH_ROUNDS=20 CRASH_KILLS=200 cargo test --workspace --test main -- crash
+
+# Half an hour of 20,000 events/s with a kill every minute, against a real Kafka; SOAK_MINUTES for more.
+soak:
+	SOAK_SECONDS=$$(($${SOAK_MINUTES:-30} * 60)) SOAK_KILL_SECONDS=60 SOAK_RATE=20000 \
+	cargo test --workspace --test main -- --nocapture crash::soak
 
 # Thousands of lives of a job in a simulated world; SEED=17 repeats one and tells what happens.
 simulate:

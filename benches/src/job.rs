@@ -13,7 +13,7 @@ use engine::intake::recording;
 use engine::intake::{Arrival, Records};
 use engine::log::Log;
 use engine::runtime::{Backlog, Bindings, Job, JobSpec, Shard, Status};
-use engine::{Graph, Polled, Sink, Split, StreamSpec, SystemClock, Taps, Timestamp};
+use engine::{Graph, Polled, Sink, Source, Split, StreamSpec, SystemClock, Taps, Timestamp};
 use object_store::local::LocalFileSystem;
 use sql::Script;
 use sql::catalog::Overrides;
@@ -240,17 +240,50 @@ pub fn start_with(
         });
         bindings.recorders.push(recorder.transpose()?);
     }
+    Ok((go(graph, bindings, data, commit_interval)?, pushers))
+}
+
+/// [`start`], of one table into one, with these ends.
+pub fn start_between(
+    source: Box<dyn Source>,
+    graph: &Arc<Graph>,
+    sink: Box<dyn Sink>,
+    data: &Path,
+    commit_interval: Duration,
+) -> Result<Job> {
+    let (stream, owner) = (&graph.inputs[0].stream, Owner::unique("bench", 0));
+    let bindings = Bindings {
+        sources: vec![source],
+        targets: vec![Some(sink)],
+        commit_point: None,
+        late: vec![dropped(stream, &owner)?],
+        dead: vec![dropped(stream, &owner)?],
+        recorders: vec![None],
+        taps: Taps::default(),
+    };
+    go(graph, bindings, data, commit_interval)
+}
+
+fn go(graph: &Arc<Graph>, bindings: Bindings, data: &Path, commits: Duration) -> Result<Job> {
     std::fs::create_dir_all(data)?;
-    let store = LocalFileSystem::new_with_prefix(data)?;
-    let log = Log::new(Arc::new(store), "bench".into(), 0);
     let spec = JobSpec {
         graph: Arc::clone(graph),
-        commit_interval,
+        commit_interval: commits,
         snapshot_after: Backlog::A_SECOND,
         digests: false,
     };
-    let job = Job::start(spec, bindings, log, Arc::new(SystemClock));
-    Ok((job, pushers))
+    Ok(Job::start(
+        spec,
+        bindings,
+        log(data)?,
+        Arc::new(SystemClock),
+    ))
+}
+
+/// The log of a job in its folder.
+pub fn log(data: &Path) -> Result<Log> {
+    let store = LocalFileSystem::new_with_prefix(data)?;
+    Ok(Log::new(Arc::new(store), "bench".into(), 0))
 }
 
 fn dropped(stream: &StreamSpec, owner: &Owner) -> Result<Box<dyn Sink>> {

@@ -19,6 +19,7 @@ pub mod messages;
 pub mod monolith;
 pub mod over;
 pub mod recording;
+pub mod recovery;
 pub mod replay;
 pub mod report;
 pub mod start;
@@ -69,7 +70,7 @@ impl Size {
 pub type Benchmark = (&'static str, fn(Size) -> Result<Section>);
 
 /// Every benchmark, in the order of the results.
-pub const ALL: [Benchmark; 10] = [
+pub const ALL: [Benchmark; 11] = [
     ("over", over::run),
     ("json", json::run),
     ("kafka", kafka::run),
@@ -78,6 +79,7 @@ pub const ALL: [Benchmark; 10] = [
     ("recording", recording::run),
     ("memory", memory::run),
     ("latency", latency::run),
+    ("recovery", recovery::run),
     ("start", start::run),
     ("live", live::run),
 ];
@@ -90,6 +92,7 @@ pub fn child(name: &str, arguments: &[String]) -> Result<()> {
     match name {
         "memory" => memory::child(arguments),
         "latency" => latency::child(arguments),
+        "recovery" => recovery::child(arguments),
         "start" => start::child(),
         "live" => live::child(arguments),
         _ => anyhow::bail!("no benchmark has a process called '{name}'"),

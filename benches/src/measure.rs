@@ -157,13 +157,13 @@ pub fn contest(rounds: usize, mut contestants: Vec<Contestant<'_>>) -> Result<Ve
     Ok(series)
 }
 
-/// The most memory this process has had resident so far, in bytes.
-pub fn peak_memory() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/status")
+/// The most memory that a process, by its number or `self`, has had resident so far, in bytes.
+pub fn peak_memory(process: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status"))
         .context("memory is read from /proc, which only Linux has")?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kibibytes.context("VmHWM in /proc/self/status")? * 1024)
+    Ok(kibibytes.context("VmHWM in its status")? * 1024)
 }
 
 #[cfg(test)]

@@ -62,6 +62,6 @@ pub fn child(arguments: &[String]) -> Result<()> {
         job::compile(job::DEMO, &options)?
     };
     job::finish(&job::runtime()?, &graph, &folder.path().join("log"))?;
-    writeln!(std::io::stdout(), "{}", peak_memory()?)?;
+    writeln!(std::io::stdout(), "{}", peak_memory("self")?)?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::waiting::Waiting;
 /// What one atomic write commits.
 #[derive(Debug, Clone, Copy)]
 pub struct Transaction<'a> {
-    /// The epoch: the one after the last.
+    /// The epoch: a later one than the last, and nearly always the next.
     pub epoch: Epoch,
     /// The rows of the targets that the commit point carries, each batch with its target, in the
     /// order in which they left the graph.
@@ -26,9 +26,9 @@ pub struct Transaction<'a> {
 /// the epoch is never taken back.
 ///
 /// The runtime appends the record of the epoch to the log before it, so the log holds every
-/// committed epoch and at most one that is not. Which one that is, [`CommitPoint::last`] tells the next
-/// start, and the record is dropped. A job without a commit point is committed by the append
-/// itself: a record is put only where there is none.
+/// committed epoch, and may end with some that are not. Which those are, [`CommitPoint::last`] tells the
+/// next start, whose own first record then says that they do not count. A job without a commit point
+/// is committed by the append itself: a record is put only where there is none.
 ///
 /// Only the runtime's committer calls it, one call after the other.
 #[async_trait]
@@ -48,7 +48,9 @@ pub trait CommitPoint: Send {
         Ok(())
     }
     /// Commits an epoch. An `Unavailable` error is answered by the same call again, after a while,
-    /// which must not commit twice; any other error ends the job. Its future may be dropped at a
+    /// which must not commit twice; any other error ends the job. Where somebody else has committed
+    /// since [`last`](Self::last) it is `Corrupt`, and nothing is committed: also where that was the
+    /// predecessor, who was fenced and came back. Its future may be dropped at a
     /// stop: whether the epoch is committed, `last` tells the next start.
     async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()>;
     /// Where it says why a call waits, while its client mends an outage by itself.

@@ -56,22 +56,34 @@ points! {
     RollWritten = "roll-written",
     /// The files of a roll are whole; none has its name.
     RollWhole = "roll-whole",
+    /// It is said which files a roll of several has; none has its name.
+    RollAnnounced = "roll-announced",
     /// The first file of a roll has its name.
     RollRenamed = "roll-renamed",
     /// The files of a roll have their names.
     RollPublished = "roll-published",
     /// A start has fenced its predecessor at the commit point.
     RecoveryFenced = "recovery-fenced",
-    /// A record that is not committed is removed from the log.
-    RecoveryDropped = "recovery-dropped",
     /// The first epoch of the start is in the log.
     RecoveryAppended = "recovery-appended",
     /// The first epoch of the start is committed.
     RecoveryCommitted = "recovery-committed",
     /// The state is as it was after the last commit.
     RecoveryRepeated = "recovery-repeated",
+    /// A start writes Parquet files in the place of the one before; what that left is as it was.
+    RecoveryTaken = "recovery-taken",
     /// What is committed is in the hands of all sinks.
     RecoveryPublished = "recovery-published",
+    /// A state is granted as a savepoint, and not stored.
+    SavepointDue = "savepoint-due",
+    /// A savepoint is stored, nobody has been told.
+    SavepointStored = "savepoint-stored",
+    /// A log that begins with a savepoint is whole, beside the one in use.
+    BeginStaged = "begin-staged",
+    /// The server has noted the start from the savepoint; the log in use is the one before.
+    BeginNoted = "begin-noted",
+    /// The log before is gone; the new one has not taken its place.
+    BeginCleared = "begin-cleared",
 }
 
 /// The armed point, and how often it is still passed.

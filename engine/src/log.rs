@@ -11,11 +11,19 @@
 //! that is still there would append next: its **fence**. `shard-0/epoch-….fence` marks it, and the
 //! record of a fence is never cut, or a process that slept for long could append there again.
 //!
+//! With a commit point the log may end with records that were appended and never committed: what a
+//! predecessor was about to commit, and fences of starts that did not come to it. They are left
+//! where they are: a record is never removed for that, or one that somebody has committed meanwhile
+//! could go with it. The fence is appended behind them and names the epoch that it
+//! [follows](record::Start::follows). So of the records that are there the [history](Log::history)
+//! of the job is what is found by going back from its last epoch, fence by fence.
+//!
 //! Every object begins with a magic number and a version and ends with a
 //! checksum; one that does not check is refused and never overwritten, and so is one of a version
-//! that this build does not write: a log is read by the build that wrote it. Records have version 4;
-//! in version 3 nothing could be redriven, in version 2 none said that a start began with it, in
-//! version 1 the rows that are kept had all columns of a recording.
+//! that this build does not write: a log is read by the build that wrote it. Records have version 5;
+//! in version 4 a fence did not say what it follows, in version 3 nothing could be redriven, in
+//! version 2 none said that a start began with it, in version 1 the rows that are kept had all columns
+//! of a recording.
 
 mod container;
 pub mod inspect;
@@ -34,7 +42,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use crate::crash::{self, Point};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Epoch;
-use record::{Record, StoredSnapshot, decode_published, encode_published};
+use record::{Record, Start, StoredSnapshot, decode_published, encode_published};
 
 /// The object that names the savepoint that a log began from.
 const BEGUN_FROM: &str = "begun-from.txt";
@@ -56,6 +64,15 @@ pub struct Contents {
     pub snapshots: Vec<Epoch>,
     /// Epochs that a start began with, ascending.
     pub fences: Vec<Epoch>,
+}
+
+/// Epochs that follow one another, of a log that may hold others between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Ascending.
+    pub epochs: Vec<Epoch>,
+    /// The one before the first: the one that was asked for, unless its record is missing.
+    pub follows: Epoch,
 }
 
 impl Contents {
@@ -125,6 +142,38 @@ impl Log {
         Ok(record)
     }
 
+    /// The epochs after one up to another that is committed: those that count of the records that
+    /// are there.
+    pub async fn history(
+        &self,
+        contents: &Contents,
+        after: Epoch,
+        through: Epoch,
+    ) -> Result<History> {
+        let (mut epochs, mut follows) = (vec![], through);
+        while follows > after && contents.records.binary_search(&follows).is_ok() {
+            epochs.push(follows);
+            let start = self.start_of(follows, contents).await?;
+            let before = Epoch(follows.0 - 1);
+            follows = start.map_or(before, |start| start.follows.min(before));
+        }
+        epochs.reverse();
+        Ok(History { epochs, follows })
+    }
+
+    /// Who began with the record of an epoch; `None` where it is no fence.
+    pub(crate) async fn start_of(
+        &self,
+        epoch: Epoch,
+        contents: &Contents,
+    ) -> Result<Option<Start>> {
+        // Who comes second for a number has left a mark there, too.
+        match contents.fences.binary_search(&epoch) {
+            Ok(_) => Ok(self.read(epoch).await?.start),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Stores a snapshot; the same one may be there already.
     pub async fn put_snapshot(&self, epoch: Epoch, snapshot: PutPayload) -> Result<()> {
         Ok(self
@@ -148,11 +197,6 @@ impl Log {
             crash::reach(Point::Cut);
         }
         Ok(())
-    }
-
-    /// Removes the record of an epoch that was never committed.
-    pub async fn drop_record(&self, epoch: Epoch) -> Result<()> {
-        self.remove(&self.path(epoch, "record")).await
     }
 
     /// Removes the snapshots before an epoch.

@@ -27,18 +27,23 @@
 //!    them up.
 //!
 //! A start takes the place of whoever ran the job before:
-//! 1. the commit point fences the predecessor and says which epoch was the last;
-//! 2. a record that it does not know is dropped: there is one at most (`recovery-dropped`);
-//! 3. an epoch without rows fences the predecessor at the log, and is committed
-//!    (`recovery-appended`, `recovery-committed`);
-//! 4. the state is that of the newest snapshot, with the journal run again and its output dropped
+//! 1. the commit point fences the predecessor and says which epoch was the last
+//!    (`recovery-fenced`);
+//! 2. an epoch without rows fences the predecessor at the log, behind everything that is there; it
+//!    says which epoch it follows, and so that records between count for nothing
+//!    (`recovery-appended`). It is committed (`recovery-committed`);
+//! 3. the state is that of the newest snapshot, with the journal run again and its output dropped
 //!    (`recovery-repeated`);
+//! 4. each sink says what it has out, and takes the place of the predecessor's (a folder of Parquet
+//!    files has a fence of its own). That comes after the log, which decides who runs the job: who
+//!    is refused there disturbs nobody, and what a predecessor still puts out until then is
+//!    committed;
 //! 5. what is committed and not published is published (`recovery-published`).
 //!
 //! | killed | what the next start does |
 //! |---|---|
 //! | before 3 | the sources are asked again from the last epoch on; a transaction is aborted by the fence. Rows that were sent at once are sent again: at least once, never lost. (What a source that cannot be asked again delivered since is lost) |
-//! | between 3 and 4 | the same: the record is dropped, and the transaction was aborted by the fence |
+//! | between 3 and 4 | the same: the record does not count, and the transaction was aborted by the fence |
 //! | in 4 | the commit point knows whether it took place |
 //! | after 4 | the journal is run again from the snapshot, and what the sinks lack is published |
 //! | in a start | begins anew: nothing of it is seen outside but the epoch without rows |
@@ -46,9 +51,12 @@
 //! What recovery has to run again is bounded by [`Backlog`].
 //!
 //! A [`savepoint`] is an epoch that somebody asked to end (steps 1 to 5), with its state, kept by name
-//! once every sink has put out what it held back. A start from one is a start of a log that begins
-//! with that state, after that epoch: what was committed later is as if it had never been read, and
-//! is read again.
+//! once every sink has put out what it held back: one object, which is there whole (`savepoint-stored`)
+//! or not at all (`savepoint-due`). A start from one is a start of a log that begins with that state,
+//! after that epoch: what was committed later is as if it had never been read, and is read again. Such a
+//! log is made beside the one in use (`begin-staged`) and then takes its place (`begin-cleared`), or the
+//! next start puts it there. A server notes the start between the two (`begin-noted`): killed before
+//! that, it leaves the job as it was.
 //!
 //! Whoever is unavailable is waited for (`patience`): sources, sinks, the log and the commit point.
 //! A stop does not wait: what cannot be committed is left as by a kill, what cannot be published is

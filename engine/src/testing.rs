@@ -1,5 +1,7 @@
-//! Support for tests of this and other crates: a graph driven by hand, rows from and to memory.
+//! Support for tests of this and other crates: a graph driven by hand, rows from and to memory, and
+//! what every output has to keep.
 
+pub mod contract;
 mod script;
 mod transactions;
 

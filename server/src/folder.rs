@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use connectors::{Owner, parquet};
+use engine::crash::{self, Point};
 use engine::log::Log;
 use engine::log::record::StoredSnapshot;
 use engine::{Emit, Error, Graph, Result};
@@ -112,23 +113,28 @@ impl Folder {
         Ok(removed)
     }
 
-    /// Removes a folder; says which, where it was there.
     fn remove(&self, name: &str) -> Result<Option<PathBuf>> {
-        let folder = self.path.join(name);
-        match fs::remove_dir_all(&folder) {
-            Ok(()) => Ok(Some(folder)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                let message = format!("'{}' cannot be removed", folder.display());
-                Err(Error::invalid(message).caused_by(error))
-            }
-        }
+        remove(self.path.join(name))
     }
 
     /// Puts a log that begins with a savepoint in the place of the log, all at once: a kill leaves
     /// the one or the other. What the job wrote goes by another name from then on, as after
     /// [`clear`](Self::clear); late and dead rows stay.
     pub(crate) async fn begin_with(
+        &self,
+        graph: &Graph,
+        name: &str,
+        savepoint: &str,
+        state: &StoredSnapshot,
+    ) -> Result<()> {
+        self.stage(graph, name, savepoint, state).await?;
+        self.replace_log()
+    }
+
+    /// The first step of [`begin_with`](Self::begin_with): the log that is to take the place of the
+    /// one in use. It does with [`replace_log`](Self::replace_log), or when the folder is opened the
+    /// next time, unless it is [withdrawn](withdraw) before.
+    pub(crate) async fn stage(
         &self,
         graph: &Graph,
         name: &str,
@@ -144,15 +150,17 @@ impl Folder {
         draft.begin_with(&graph.plan(), savepoint, state).await?;
         name_log(&self.path.join(DRAFT), name)?;
         self.rename(DRAFT, NEXT)?;
-        self.replace_log()
+        crash::reach(Point::BeginStaged);
+        Ok(())
     }
 
     /// Does, or completes, the last step of [`begin_with`](Self::begin_with).
-    fn replace_log(&self) -> Result<()> {
+    pub(crate) fn replace_log(&self) -> Result<()> {
         if !self.path.join(NEXT).is_dir() {
             return Ok(());
         }
         self.remove("log")?;
+        crash::reach(Point::BeginCleared);
         self.rename(NEXT, "log")
     }
 
@@ -182,6 +190,24 @@ impl Folder {
 
     fn known_owner(&self) -> Result<Option<Owner>> {
         owner_in(&self.path)
+    }
+}
+
+/// Gives up the log that was to take the place of the one in use, in a data folder that nobody has
+/// open: what was asked for never began.
+pub(crate) fn withdraw(folder: &Path) -> Result<()> {
+    remove(folder.join(NEXT)).map(|_| ())
+}
+
+/// Removes a folder; says which, where it was there.
+fn remove(folder: PathBuf) -> Result<Option<PathBuf>> {
+    match fs::remove_dir_all(&folder) {
+        Ok(()) => Ok(Some(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let message = format!("'{}' cannot be removed", folder.display());
+            Err(Error::invalid(message).caused_by(error))
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use engine::{Error, Graph, Result, Tap, Taps};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::folder;
 use crate::live::Hubs;
 use crate::script::Plan;
 use crate::store::Store;
@@ -116,6 +117,10 @@ impl Supervisor {
         for slot in self.list() {
             let (_, starts) = Phase::restored(&slot.record().state);
             if !starts {
+                // A start from a savepoint that was not noted.
+                if let Err(error) = folder::withdraw(&self.folder(&slot.id)) {
+                    tracing::error!(job = slot.name, "{}", error.chain());
+                }
                 continue;
             }
             match Box::pin(self.start(&slot, StartFrom::State, None)).await {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use engine::crash::{self, Point};
 use engine::log::record::StoredSnapshot;
 use engine::log::savepoint::{Savepoint, Savepoints};
 use engine::runtime::savepoint::Inherited;
@@ -55,7 +56,9 @@ pub(crate) async fn keep(
         blueprint: graph.blueprint(),
         state,
     };
+    crash::reach(Point::SavepointDue);
     let bytes = of(home)?.put(&savepoint).await?;
+    crash::reach(Point::SavepointStored);
     Ok(Kept {
         name: savepoint.name.clone(),
         epoch: savepoint.epoch(),

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::api::ENDLESS;
 use crate::support::{Place, Running};
 
-/// Asks the server; the status and the body.
-fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+/// Asks the server; the status and the body, unless it dies of it.
+pub(crate) fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     let mut socket = TcpStream::connect(address).ok()?;
     socket
         .set_read_timeout(Some(Duration::from_secs(30)))
@@ -30,15 +30,19 @@ fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, Stri
 }
 
 /// A server that has said where it listens.
-struct Serving {
-    running: Running,
-    address: String,
+pub(crate) struct Serving {
+    pub(crate) running: Running,
+    pub(crate) address: String,
 }
 
 impl Serving {
-    fn start(place: &Place, said: &str) -> Self {
+    pub(crate) fn start(place: &Place, said: &str) -> Self {
+        Self::start_with(place, said, &[])
+    }
+
+    pub(crate) fn start_with(place: &Place, said: &str, more: &[&str]) -> Self {
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--log-format", "json"];
-        let mut running = place.start(&arguments, said);
+        let mut running = place.start(&[&arguments, more].concat(), said);
         let mut address = String::new();
         running.wait_until("the server listens", |running| {
             let said = running.said();
@@ -53,17 +57,17 @@ impl Serving {
         Self { running, address }
     }
 
-    fn json(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) fn json(&self, method: &str, path: &str, body: &Value) -> Value {
         let (status, text) = ask(&self.address, method, path, &body.to_string()).unwrap();
         assert!(status < 300, "{status} {text}");
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    fn job(&self, name: &str) -> Value {
+    pub(crate) fn job(&self, name: &str) -> Value {
         self.json("GET", &format!("/api/v1/jobs/{name}"), &Value::Null)
     }
 
-    fn wait(&mut self, name: &str, done: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&mut self, name: &str, done: impl Fn(&Value) -> bool) -> Value {
         let address = self.address.clone();
         let mut job = Value::Null;
         self.running.wait_until("the job is as it should be", |_| {

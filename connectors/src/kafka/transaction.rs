@@ -287,8 +287,8 @@ struct Client {
     rows: BTreeMap<usize, Rows>,
     /// By group: who reads and names it. No consumer is ever a member.
     groups: BTreeMap<String, Member>,
-    /// Who committed the last epoch before this start.
-    predecessor: Option<String>,
+    /// What was committed last before this start.
+    before: Option<Mark>,
     /// The last epoch that is known to be committed, of those that did not say so.
     committed: Option<Epoch>,
 }
@@ -327,7 +327,7 @@ impl Client {
             rows: rows.collect::<Result<_>>()?,
             groups,
             producer: None,
-            predecessor: None,
+            before: None,
             committed: None,
             settings: Arc::clone(settings),
         })
@@ -337,9 +337,8 @@ impl Client {
     fn last(&mut self, cancelled: &AtomicBool) -> Result<Option<Epoch>> {
         self.open(cancelled)?;
         self.refuse_members()?;
-        let mark = self.mark()?;
-        self.predecessor = mark.as_ref().map(|mark| mark.start.clone());
-        Ok(mark.map(|mark| mark.epoch))
+        self.before = self.mark()?;
+        Ok(self.before.as_ref().map(|mark| mark.epoch))
     }
 
     /// A producer whose transactions are the only ones of the job.
@@ -439,9 +438,10 @@ impl Client {
         if self.producer.is_some() {
             return Ok(self.committed >= Some(epoch));
         }
-        self.refuse_successor()?;
+        self.own_mark()?;
         self.open(cancelled)?;
-        let mark = self.mark();
+        // Only now can nobody else commit any more.
+        let mark = self.own_mark();
         if mark.is_err() {
             // To be asked again: a producer that is there counts as an epoch that is not committed.
             self.producer = None;
@@ -463,19 +463,18 @@ impl Client {
         outcome
     }
 
-    /// Whoever has committed since this start came after it, and has taken over.
-    fn refuse_successor(&self) -> Result<()> {
+    /// What was committed last: by this start, or before it. Who else has committed since has taken
+    /// over, or is the predecessor that came back.
+    fn own_mark(&self) -> Result<Option<Mark>> {
         let mark = self.mark()?;
-        let mine = |start: &String| {
-            *start == self.settings.start || Some(start) == self.predecessor.as_ref()
-        };
-        match mark {
-            Some(mark) if !mine(&mark.start) => Err(Error::corrupt(format!(
+        let is_own = |mark: &&Mark| mark.start == self.settings.start;
+        match mark.as_ref().filter(|mark| !is_own(mark)) {
+            Some(other) if mark != self.before => Err(Error::corrupt(format!(
                 "another process has taken over this job and has committed epoch {}; this one \
                  ends and has changed nothing since",
-                mark.epoch
+                other.epoch
             ))),
-            _ => Ok(()),
+            _ => Ok(mark),
         }
     }
 

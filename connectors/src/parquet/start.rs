@@ -95,7 +95,9 @@ impl Start {
         );
         let draft = self.folder.join(format!("{name}{DRAFT}"));
         write_whole(&draft, lines.concat().as_bytes()).map_err(|e| unwritable(&draft, e))?;
-        rename(&draft, &self.layout.manifest(name))
+        rename(&draft, &self.layout.manifest(name))?;
+        crash::reach(Point::RollAnnounced);
+        Ok(())
     }
 
     fn give_names(&self, files: &[Finished], name: &str) -> Result<()> {
@@ -127,6 +129,7 @@ impl Start {
                 self.take(&folder)?;
             }
         }
+        crash::reach(Point::RecoveryTaken);
         for name in list(root)? {
             if let Some(roll) = self.layout.roll_of(&name) {
                 self.complete(roll)?;

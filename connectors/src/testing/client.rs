@@ -355,23 +355,34 @@ impl Broker {
 
     /// Everything in a topic that is committed, in the order of its partitions.
     pub fn committed(&self, topic: &str) -> Result<Vec<Record>> {
-        let (consumer, partitions) = self.assigned(topic)?;
-        let (started, mut ended) = (Instant::now(), 0);
         let mut records = vec![];
+        self.read_committed(topic, |record| records.push(record))?;
+        records.sort_by_key(|record| (record.partition, record.offset));
+        Ok(records)
+    }
+
+    /// Hands over everything in a topic that is committed, one message after the other; those of a
+    /// partition in order.
+    pub fn read_committed(&self, topic: &str, mut take: impl FnMut(Record)) -> Result<()> {
+        let (consumer, partitions) = self.assigned(topic)?;
+        let (mut heard, mut ended) = (Instant::now(), 0);
         while ended < partitions {
-            match consumer.poll(Duration::from_millis(20)) {
-                Some(Ok(message)) => records.push(Record::read(&message)),
+            let polled = consumer.poll(Duration::from_millis(20));
+            match polled {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    take(Record::read(&message));
+                }
                 Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
                 Some(Err(error)) => tracing::debug!(%error, "while consuming"),
-                None if started.elapsed() > WITHIN => {
+                None if heard.elapsed() > WITHIN => {
                     let text = format!("the end of the topic '{topic}' is out of reach");
                     return Err(Error::unavailable(text));
                 }
                 None => {}
             }
         }
-        records.sort_by_key(|record| (record.partition, record.offset));
-        Ok(records)
+        Ok(())
     }
 
     /// A consumer at the beginning of all partitions, and how many there are. It reads committed

@@ -4,6 +4,8 @@
     reason = "a test fails where something is not as expected"
 )]
 
+mod sinks;
+
 use std::path::Path;
 
 use engine::{Emit, Epoch, Position, Split};

@@ -12,7 +12,7 @@ use super::{message, table, topic};
 use crate::support::{numbers, open, poll, read, rows, with};
 
 /// A graph that reads and writes tables; nothing runs it.
-fn graph(read: &StreamSpec, written: &[&StreamSpec]) -> Graph {
+pub(super) fn graph(read: &StreamSpec, written: &[&StreamSpec]) -> Graph {
     let mut graph = Graph::default();
     let from = graph.add_input(Input {
         stream: read.clone(),
@@ -28,12 +28,12 @@ fn graph(read: &StreamSpec, written: &[&StreamSpec]) -> Graph {
     graph
 }
 
-fn exactly_once(broker: &Broker, topic: &str) -> StreamSpec {
+pub(super) fn exactly_once(broker: &Broker, topic: &str) -> StreamSpec {
     let table = table(broker, topic);
     with(table, "sink.delivery-guarantee", "exactly-once")
 }
 
-fn commit_point(graph: &Graph, owner: &Owner) -> Box<dyn CommitPoint> {
+pub(super) fn commit_point(graph: &Graph, owner: &Owner) -> Box<dyn CommitPoint> {
     let Targets {
         sinks,
         commit_point,

@@ -69,6 +69,10 @@ pub struct RecordView {
     pub published: BTreeMap<String, Epoch>,
     /// Whether a start began with it: such an epoch has no rows.
     pub is_fence: bool,
+    /// Of a fence: the last epoch that was committed before it.
+    pub follows: Option<Epoch>,
+    /// Whether a later fence says that it was never committed: then it does not count.
+    pub abandoned: bool,
     /// Whether all inputs had ended.
     pub finished: bool,
 }
@@ -141,6 +145,7 @@ impl Log {
                 path: read.path,
             });
         }
+        found.tell_abandoned();
         let mut snapshots = vec![];
         for (epoch, object) in objects.snapshots {
             let decode = |bytes: &[u8]| SnapshotView::read(bytes, &names);
@@ -231,6 +236,25 @@ impl Inspection {
         self.faults.is_empty()
     }
 
+    /// Goes back from the last record, fence by fence.
+    fn tell_abandoned(&mut self) {
+        let mut next = Epoch(u64::MAX);
+        for record in self.records.iter_mut().rev() {
+            record.abandoned = record.epoch > next;
+            if !record.abandoned {
+                let before = Epoch(record.epoch.0.saturating_sub(1));
+                next = record.follows.unwrap_or(before);
+            }
+        }
+    }
+
+    /// Whether an epoch is one that a fence leaves out.
+    fn is_abandoned(&self, epoch: Epoch) -> bool {
+        let counted = self.records.iter().filter(|record| !record.abandoned);
+        let mut fences = counted.filter_map(|record| Some((record.follows?, record.epoch)));
+        fences.any(|(follows, fence)| follows < epoch && epoch < fence)
+    }
+
     /// Tells what is wrong, and whether it stops a start: that takes up the newest snapshot and
     /// repeats every record after it.
     fn judge(&mut self, records: &[Found<()>], snapshots: &[Found<SnapshotView>]) {
@@ -254,7 +278,7 @@ impl Inspection {
         }
         for record in records {
             if let Err(problem) = &record.content {
-                let needed = record.epoch >= self.recovers_from;
+                let needed = record.epoch >= self.recovers_from && !self.is_abandoned(record.epoch);
                 self.faults.push(Fault {
                     object: record.path.clone(),
                     problem: problem.clone(),
@@ -265,7 +289,8 @@ impl Inspection {
         }
         let is_there = |epoch: &Epoch| records.iter().any(|record| record.epoch == *epoch);
         let needed = (self.recovers_from.0 + 1..=self.last.0).map(Epoch);
-        for epoch in needed.filter(|epoch| !is_there(epoch)) {
+        let needed: Vec<Epoch> = needed.filter(|epoch| !self.is_abandoned(*epoch)).collect();
+        for epoch in needed.into_iter().filter(|epoch| !is_there(epoch)) {
             self.faults.push(Fault {
                 object: format!("the record of epoch {epoch}"),
                 problem: "it is missing, and the log goes on after it".to_owned(),
@@ -289,7 +314,7 @@ impl Inspection {
     /// Arrivals are later from record to record.
     fn check_order(&mut self) {
         let mut last = i64::MIN;
-        for record in &self.records {
+        for record in self.records.iter().filter(|record| !record.abandoned) {
             if record.first_arrival.is_some_and(|first| first < last) {
                 self.faults.push(Fault {
                     object: format!("the record of epoch {}", record.epoch),
@@ -343,6 +368,8 @@ impl RecordView {
             positions: BTreeMap::new(),
             published: plan.by_output(&record.published),
             is_fence: record.start.is_some(),
+            follows: record.start.map(|start| start.follows),
+            abandoned: false,
             finished: record.finished,
         };
         for entry in &record.journal {

@@ -18,7 +18,7 @@ use crate::sink::Epoch;
 const RECORD: [u8; 8] = *b"MSRECORD";
 const SNAPSHOT: [u8; 8] = *b"MSSNAPSH";
 const PUBLISHED: [u8; 8] = *b"MSPUBLSH";
-const RECORD_VERSION: u32 = 4;
+const RECORD_VERSION: u32 = 5;
 const SNAPSHOT_VERSION: u32 = 6;
 const PUBLISHED_VERSION: u32 = 1;
 
@@ -29,6 +29,9 @@ pub struct Start {
     pub at: i64,
     /// The number of its process.
     pub process: u32,
+    /// The last epoch that was committed before it. Those between were never committed: nobody can
+    /// commit one of them any more, and nothing of them counts.
+    pub follows: Epoch,
 }
 
 /// An epoch: what arrived, and what left for the sinks.

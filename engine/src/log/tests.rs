@@ -5,9 +5,11 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
+use object_store::memory::InMemory;
 
 use super::container::Writer;
 use super::*;
+use crate::intake::journal::Entry;
 use crate::intake::{Arrival, Records, recording};
 use crate::source::{Rejected, Split};
 
@@ -122,7 +124,7 @@ fn a_record_of_another_format_is_refused() {
     let head = (Epoch(1), 0_u8);
     let writer = Writer::new(*b"MSRECORD", 1, &head).unwrap();
     let error = Record::decode(&Bytes::from(writer.finish())).unwrap_err();
-    let text = "it has format 1, this build reads format 4";
+    let text = "it has format 1, this build reads format 5";
     assert_eq!(error.to_string(), text);
 }
 
@@ -139,4 +141,59 @@ fn large_columns_are_written_from_where_they_are() {
         "{} parts",
         payload.iter().count()
     );
+}
+
+#[tokio::test]
+async fn a_record_between_a_fence_and_what_it_follows_does_not_count() {
+    let store = Arc::new(InMemory::new());
+    let log = Log::new(store, "job".into(), 0);
+    log.put_plan("").await.unwrap();
+    let fence = |epoch, follows| Record {
+        epoch: Epoch(epoch),
+        start: Some(Start {
+            at: 1,
+            process: 1,
+            follows: Epoch(follows),
+        }),
+        ..Record::default()
+    };
+    let at = |epoch, at| Record {
+        epoch: Epoch(epoch),
+        journal: vec![Entry::Tick { at }],
+        ..Record::default()
+    };
+    assert!(log.fence(&fence(1, 0)).await.unwrap());
+    log.append(&at(2, 20)).await.unwrap();
+    // Never committed, and arrived after what was committed then.
+    log.append(&at(3, 90)).await.unwrap();
+    assert!(!log.fence(&fence(3, 2)).await.unwrap());
+    assert!(log.fence(&fence(4, 2)).await.unwrap());
+    assert!(log.fence(&fence(5, 2)).await.unwrap());
+    log.append(&at(6, 30)).await.unwrap();
+    let contents = log.contents().await.unwrap();
+    assert_eq!(contents.fences, [1, 3, 4, 5].map(Epoch));
+    let history = log.history(&contents, Epoch(1), Epoch(6)).await.unwrap();
+    assert_eq!(history.epochs, [2, 5, 6].map(Epoch));
+    assert_eq!(history.follows, Epoch(1));
+    let found = log.inspect().await.unwrap();
+    assert_eq!(found.faults, []);
+    let abandoned = found.records.iter().filter(|record| record.abandoned);
+    let abandoned: Vec<Epoch> = abandoned.map(|record| record.epoch).collect();
+    assert_eq!(abandoned, [3, 4].map(Epoch));
+    // Nobody needs it; what counts is needed.
+    for (epoch, stops) in [(3, false), (2, true)] {
+        let path = log.path(Epoch(epoch), "record");
+        log.store.put(&path, "gone".into()).await.unwrap();
+        let found = log.inspect().await.unwrap();
+        let fault = found
+            .faults
+            .iter()
+            .find(|fault| fault.object == path.as_ref());
+        assert_eq!(fault.unwrap().stops_recovery, stops, "{epoch}");
+    }
+    let contents = log.contents().await.unwrap();
+    log.cut_records(Epoch(5), &contents).await.unwrap();
+    let contents = log.contents().await.unwrap();
+    // One that lost the race for a number left its mark there, and so a record stays.
+    assert_eq!(contents.records, [1, 3, 4, 5, 6].map(Epoch));
 }

@@ -1,11 +1,20 @@
-//! The first steps of a start: nobody else commits this job any more, and the log ends at the last
-//! committed epoch.
+//! The first steps of a start: nobody else commits this job any more, and the log says which of its
+//! records count.
+//!
+//! Nothing is removed, and nothing is asked before it is done: a process may sleep at any step while
+//! others start, or come back though it was fenced. The log is listed, then the commit point is asked,
+//! then the fence is put where the list ended. So whatever may be committed by then is in the list,
+//! or the put fails and all begins anew; and what the commit point did not know is committed later
+//! only by one that comes back and commits before this start does. Then the commit of the fence is
+//! refused, and the fence itself is a record that does not count.
+
+use std::collections::BTreeMap;
 
 use super::patience::{Patience, patiently};
-use super::recovery::{read, stopped};
+use super::recovery::stopped;
 use crate::commit::{CommitPoint, Transaction};
 use crate::crash::{self, Point};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::record::{Record, Start};
 use crate::log::{Contents, Log};
 use crate::sink::Epoch;
@@ -23,59 +32,74 @@ pub(super) struct Fence<'a> {
     pub(super) start: Start,
 }
 
+/// Where a start begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// The last epoch of those before.
+    pub(super) follows: Epoch,
+    /// The last committed epoch: the fence; or, of a job that is finished and commits nothing any
+    /// more, the same as before.
+    pub(super) epoch: Epoch,
+}
+
 impl Fence<'_> {
-    /// The last committed epoch, after which nobody else commits: that of the fence, or, of a job
-    /// that is finished and commits nothing any more, the last before.
-    pub(super) async fn take(&mut self) -> Result<Epoch> {
-        let mut known = self.known().await?;
-        crash::reach(Point::RecoveryFenced);
+    /// Fences those before; nobody else commits after it.
+    pub(super) async fn take(&mut self) -> Result<Begun> {
+        let mut refused = None;
         loop {
             let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
-            let committed = known.unwrap_or(contents.last());
-            if contents.last() > committed.next() {
-                return Err(self.log.taken_over(contents.last()));
-            }
-            if contents.last() > committed {
-                let last = contents.last();
-                patiently!(self.patience, self.log.drop_record(last)).ok_or_else(stopped)?;
-                crash::reach(Point::RecoveryDropped);
-            }
-            let last = match contents.records.contains(&committed) {
-                false => Record::default(),
-                true => {
-                    patiently!(self.patience, read(&self.log, committed)).ok_or_else(stopped)?
-                }
-            };
+            let follows = self.committed(&contents).await?;
+            crash::reach(Point::RecoveryFenced);
+            let last = patiently!(self.patience, last(&self.log, follows)).ok_or_else(stopped)?;
             if last.finished {
-                return Ok(committed);
+                let epoch = follows;
+                return Ok(Begun { follows, epoch });
             }
+            let epoch = contents.last().max(follows).next();
             let fence = Record {
-                epoch: committed.next(),
+                epoch,
                 published: last.published,
-                start: Some(self.start),
+                start: Some(Start {
+                    follows,
+                    ..self.start
+                }),
                 ..Record::default()
             };
-            // A predecessor that was there first has committed one epoch more; or, with a commit
-            // point, it only tried to.
-            if patiently!(self.patience, self.log.fence(&fence)).ok_or_else(stopped)? {
-                crash::reach(Point::RecoveryAppended);
-                self.commit(fence.epoch).await?;
-                return Ok(fence.epoch);
+            // Somebody was there first: a predecessor, or another start.
+            if !patiently!(self.patience, self.log.fence(&fence)).ok_or_else(stopped)? {
+                continue;
             }
-            // Or it has come later, and what it appended is committed: it must not be dropped.
-            known = self.known().await?;
+            crash::reach(Point::RecoveryAppended);
+            match self.commit(epoch).await {
+                Ok(()) => return Ok(Begun { follows, epoch }),
+                // One that came back has committed what it had appended before, and finds the fence
+                // with what comes next; unless nobody has, or another start came after this one.
+                Err(error)
+                    if error.kind() == ErrorKind::Corrupt
+                        && refused != Some(follows)
+                        && self.is_last(epoch).await? =>
+                {
+                    refused = Some(follows);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
-    /// The last epoch, by the word of the commit point; `None` where there is none. The log is looked
-    /// at before: what it holds more than that afterwards is of a process that came later.
-    async fn known(&mut self) -> Result<Option<Epoch>> {
+    /// The last committed epoch, after which nobody commits that was there before.
+    async fn committed(&mut self, contents: &Contents) -> Result<Epoch> {
         let Some(point) = self.point else {
-            return Ok(None);
+            return Ok(contents.last());
         };
-        let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
-        let last = patiently!(self.point_patience, point.last()).ok_or_else(stopped)?;
-        committed(last, &contents).map(Some)
+        let known = patiently!(self.point_patience, point.last()).ok_or_else(stopped)?;
+        let mut starts = BTreeMap::new();
+        let begin = known.or_else(|| begins_with(contents)).unwrap_or_default();
+        for epoch in contents.records.iter().filter(|epoch| **epoch > begin) {
+            let start = patiently!(self.patience, self.log.start_of(*epoch, contents));
+            let start = start.ok_or_else(stopped)?;
+            starts.extend(start.map(|start| (*epoch, start.follows)));
+        }
+        committed(known, contents, &starts)
     }
 
     async fn commit(&mut self, epoch: Epoch) -> Result<()> {
@@ -90,31 +114,60 @@ impl Fence<'_> {
         crash::reach(Point::RecoveryCommitted);
         Ok(())
     }
+
+    async fn is_last(&mut self, epoch: Epoch) -> Result<bool> {
+        let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
+        Ok(contents.last() == epoch)
+    }
+}
+
+/// The record of the last committed epoch. There is none before the first, nor where a savepoint's
+/// state stands for it; and one that was lost, recovery misses.
+async fn last(log: &Log, epoch: Epoch) -> Result<Record> {
+    match log.read(epoch).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Record::default()),
+        read => read,
+    }
 }
 
 /// A fence moves no position.
 const NOWHERE: &[Position] = &[];
 
-/// The last committed epoch, of a log and what its commit point knows. An epoch is appended once
-/// the one before is committed: the log holds one more at most.
-fn committed(known: Option<Epoch>, contents: &Contents) -> Result<Epoch> {
+/// The last committed epoch, of a log, what its commit point knows, and which epoch each fence after
+/// that follows. An epoch is appended once the one before is committed: so what is not committed is
+/// the next one at most, and fences.
+fn committed(
+    known: Option<Epoch>,
+    contents: &Contents,
+    starts: &BTreeMap<Epoch, Epoch>,
+) -> Result<Epoch> {
     let end = contents.last();
-    match known {
-        None => match begins_with(contents) {
-            Some(begin) if end <= begin.next() => Ok(begin),
-            _ => Err(Error::corrupt(format!(
-                "the log holds epochs up to {end}, but where they are committed nothing is known \
-                 of this job: its group's offsets have expired or were deleted, or the rows go to \
-                 another cluster than before; restore them, or start the job with --fresh"
-            ))),
-        },
-        Some(known) if end > known.next() => Err(Error::corrupt(format!(
-            "the log holds epochs up to {end}, but only epoch {known} is committed: where the rows \
+    let Some(last) = known.or_else(|| begins_with(contents)) else {
+        return Err(expired(end));
+    };
+    let later = contents.records.iter().filter(|epoch| **epoch > last);
+    let is_uncommitted = |epoch: &Epoch| match starts.get(epoch) {
+        Some(follows) => *follows <= last,
+        None => *epoch == last.next(),
+    };
+    let snapshots = contents.snapshots.last();
+    match snapshots <= Some(&last) && later.into_iter().all(is_uncommitted) {
+        true => Ok(last),
+        false if known.is_none() => Err(expired(end)),
+        false => Err(Error::corrupt(format!(
+            "the log holds epochs up to {end}, but only epoch {last} is committed: where the rows \
              go lost its newest history, or was restored from an older copy; restore it, or start \
              the job with --fresh"
         ))),
-        Some(known) => Ok(known),
     }
+}
+
+fn expired(end: Epoch) -> Error {
+    Error::corrupt(format!(
+        "the log holds epochs up to {end}, but where they are committed nothing is known of this \
+         job: its group's offsets have expired or were deleted, or the rows go to another cluster \
+         than before; restore them, or start the job with --fresh"
+    ))
 }
 
 /// After which epoch a log begins that nothing was committed of: with nothing, or with the state of
@@ -128,43 +181,4 @@ fn begins_with(contents: &Contents) -> Option<Epoch> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn contents(records: &[u64], snapshots: &[u64]) -> Contents {
-        Contents {
-            records: records.iter().copied().map(Epoch).collect(),
-            snapshots: snapshots.iter().copied().map(Epoch).collect(),
-            fences: vec![],
-        }
-    }
-
-    #[test]
-    fn a_log_is_one_epoch_ahead_of_its_commit_point_at_most() {
-        let log = contents(&[4, 5, 6], &[4]);
-        assert_eq!(committed(Some(Epoch(6)), &log).unwrap(), Epoch(6));
-        assert_eq!(committed(Some(Epoch(5)), &log).unwrap(), Epoch(5));
-        let lost = committed(Some(Epoch(4)), &log).unwrap_err().to_string();
-        assert!(lost.contains("only epoch 4 is committed"), "{lost}");
-        // That the log lacks what is committed, recovery finds out.
-        assert_eq!(committed(Some(Epoch(9)), &log).unwrap(), Epoch(9));
-    }
-
-    #[test]
-    fn a_commit_point_that_knows_nothing_belongs_to_a_log_that_has_not_begun() {
-        assert_eq!(committed(None, &contents(&[], &[])).unwrap(), Epoch(0));
-        assert_eq!(committed(None, &contents(&[1], &[])).unwrap(), Epoch(0));
-        // A log that begins with a savepoint's state.
-        assert_eq!(committed(None, &contents(&[], &[7])).unwrap(), Epoch(7));
-        assert_eq!(committed(None, &contents(&[8], &[7])).unwrap(), Epoch(7));
-        for log in [
-            contents(&[1, 2], &[]),
-            contents(&[1], &[1]),
-            contents(&[1, 8], &[7]),
-            contents(&[8, 9], &[7]),
-        ] {
-            let expired = committed(None, &log).unwrap_err().to_string();
-            assert!(expired.contains("offsets have expired"), "{expired}");
-        }
-    }
-}
+mod tests;

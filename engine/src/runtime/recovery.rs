@@ -2,11 +2,13 @@
 
 mod again;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use object_store::PutPayload;
 
 use super::backlog::Backlog;
+use super::fence::Begun;
 use super::patience::{Patience, patiently};
 use super::running::Inputs;
 use super::shard::Shard;
@@ -15,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::intake::journal::Entry;
 use crate::intake::{Arrival, Records, Redriven, recording};
 use crate::log::record::{Record, StoredSnapshot};
-use crate::log::{Contents, Log};
+use crate::log::{Contents, History, Log};
 use crate::sink::Epoch;
 use crate::source::Position;
 use crate::tap::Taps;
@@ -24,7 +26,7 @@ use again::Again;
 /// A shard as it was after the last commit.
 pub(super) struct Recovered {
     pub(super) shard: Shard,
-    pub(super) epoch: Epoch,
+    pub(super) begun: Begun,
     pub(super) finished: bool,
     /// What each output had published when the last record was written; empty: nothing.
     pub(super) published: Vec<Epoch>,
@@ -47,6 +49,21 @@ impl Past<'_> {
             true => Err(self.log.taken_over(contents.last())),
             false => Ok(contents),
         }
+    }
+
+    /// The epochs that count after one, up to the one that this start begins after.
+    pub(super) async fn history(
+        &mut self,
+        contents: &Contents,
+        after: Epoch,
+        committed: Epoch,
+    ) -> Result<History> {
+        let log = self.log;
+        let found = async || {
+            let found = log.history(contents, after, committed).await;
+            found.map_err(|error| gone(committed, error))
+        };
+        patiently!(self.patience, found()).ok_or_else(stopped)
     }
 
     pub(super) async fn read(&mut self, epoch: Epoch) -> Result<Record> {
@@ -98,10 +115,11 @@ pub(super) fn stopped() -> Error {
 /// of the tables whose arrivals the log does not hold are asked again and must still have them.
 pub(super) async fn recover(
     past: &mut Past<'_>,
-    committed: Epoch,
+    begun: Begun,
     mut shard: Shard,
     inputs: &mut Inputs,
 ) -> Result<Recovered> {
+    let committed = begun.epoch;
     let Inputs {
         sources,
         kept,
@@ -120,11 +138,12 @@ pub(super) async fn recover(
             (finished, published) = (record.finished, record.published);
         }
     }
-    check_complete(&contents, from, committed)?;
+    let history = past.history(&contents, from, committed).await?;
+    check_complete(&history, from)?;
     set_positions(sources, &shard);
     let mut later = Later::new(sources.len());
-    for epoch in contents.records.iter().filter(|epoch| **epoch > from) {
-        let record = past.read(*epoch).await?;
+    for epoch in history.epochs {
+        let record = past.read(epoch).await?;
         (finished, published) = (record.finished, record.published.clone());
         later.add(record);
     }
@@ -149,7 +168,7 @@ pub(super) async fn recover(
     set_positions(sources, &shard);
     Ok(Recovered {
         shard,
-        epoch: committed,
+        begun,
         finished,
         published,
         backlog: later.backlog,
@@ -213,25 +232,24 @@ fn set_positions(sources: &mut [SourceLoop], shard: &Shard) {
     }
 }
 
-fn check_complete(contents: &Contents, from: Epoch, committed: Epoch) -> Result<()> {
-    let records = contents.records.iter().filter(|epoch| **epoch > from);
-    let mut expected = from.next();
-    for epoch in records {
-        if *epoch != expected {
-            return Err(Error::corrupt(format!(
-                "the record of epoch {expected} is missing from the log, which goes on at epoch \
-                 {epoch}: restore it, or start the job with --fresh"
-            )));
-        }
-        expected = expected.next();
+/// The history must go back to the snapshot.
+fn check_complete(history: &History, from: Epoch) -> Result<()> {
+    let (missing, first) = (history.follows, history.epochs.first());
+    match (missing.cmp(&from), first) {
+        (Ordering::Equal, _) => Ok(()),
+        (Ordering::Greater, Some(first)) => Err(Error::corrupt(format!(
+            "the record of epoch {missing} is missing from the log, which goes on at epoch {first}: \
+             restore it, or start the job with --fresh"
+        ))),
+        (Ordering::Greater, None) => Err(Error::corrupt(format!(
+            "epoch {missing} is committed, but the log ends before it: restore its newest records, \
+             or start the job with --fresh"
+        ))),
+        (Ordering::Less, _) => Err(Error::corrupt(format!(
+            "the snapshot of epoch {from} is of none that is committed: the log has objects of \
+             another one; restore it, or start the job with --fresh"
+        ))),
     }
-    if expected != committed.next() {
-        return Err(Error::corrupt(format!(
-            "epoch {committed} is committed, but the log ends before epoch {expected}: restore its \
-             newest records, or start the job with --fresh"
-        )));
-    }
-    Ok(())
 }
 
 /// Runs an epoch again; its output is for the taps alone.

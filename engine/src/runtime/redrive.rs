@@ -151,8 +151,8 @@ pub async fn unpublished(
     };
     let output = numbers.dead(table);
     let mut rows = vec![];
-    let records = log.contents().await?.records.into_iter();
-    for epoch in records.filter(|epoch| (published.next()..=committed).contains(epoch)) {
+    let contents = log.contents().await?;
+    for epoch in log.history(&contents, published, committed).await?.epochs {
         let outputs = log.read(epoch).await?.outputs.into_iter();
         rows.extend(
             outputs

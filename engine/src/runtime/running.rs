@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::ahead::Ahead;
 use super::committed::Committed;
 use super::committer::{Committer, OutputNumbers, Outputs};
-use super::fence::Fence;
+use super::fence::{Begun, Fence};
 use super::job::{Bindings, JobSpec};
 use super::patience::{Patience, patiently};
 use super::recovery::{Past, Recovered, recover, stopped};
@@ -135,18 +135,18 @@ impl Running {
             return Ok(None);
         };
         self.status.tell(&recovered.shard);
-        self.status.lock().committed = recovered.epoch;
-        if !recovered.finished {
-            // What a predecessor showed of the epoch that is the fence now was never committed.
-            let before = recovered.epoch.0.saturating_sub(1);
-            inputs.taps.committed(Epoch(before));
+        let Begun { follows, epoch } = recovered.begun;
+        self.status.lock().committed = epoch;
+        // What a predecessor showed of later epochs was never committed.
+        inputs.taps.committed(follows);
+        if epoch > follows {
+            inputs.taps.committed(epoch);
         }
-        inputs.taps.committed(recovered.epoch);
         self.committed.send_replace(Committed {
-            epoch: recovered.epoch,
+            epoch,
             positions: recovered.shard.intake().positions(),
         });
-        let opening = self.open_sinks(sinks, &recovered.published, recovered.epoch);
+        let opening = self.open_sinks(sinks, &recovered.published, epoch);
         let opened = self.unless_stopped(opening).await?;
         Ok(opened.map(|opened| (recovered, opened)))
     }
@@ -191,16 +191,20 @@ impl Running {
             start: Start {
                 at: self.clock.now().0,
                 process: std::process::id(),
+                follows: Epoch(0),
             },
         };
-        let committed = fence.take().await?;
+        let begun = fence.take().await?;
         let fresh = || Shard::new(Arc::clone(&self.spec.graph), self.spec.digests);
         let recordings = std::mem::take(&mut inputs.recordings);
         if !recordings.is_empty() {
-            warm_up(&mut past, committed, fresh, recordings).await?;
+            warm_up(&mut past, begun.epoch, fresh, recordings).await?;
         }
-        let recovered = recover(&mut past, committed, fresh()?, inputs).await?;
+        let recovered = recover(&mut past, begun, fresh()?, inputs).await?;
         crash::reach(Point::RecoveryRepeated);
+        // Repeating takes its time. The sinks of one that has taken over meanwhile are to be left
+        // alone: they would end it, and nobody would run the job.
+        past.contents(begun.epoch).await?;
         Ok(recovered)
     }
 
@@ -228,7 +232,7 @@ impl Running {
         inputs: Inputs,
         opened: Opened,
     ) -> Result<()> {
-        let publishing = self.publish_again(&opened, recovered.epoch);
+        let publishing = self.publish_again(&opened, recovered.begun.epoch);
         let published = self.unless_stopped(publishing).await?.is_some();
         if published && !recovered.finished {
             return self.run_loops(point, recovered, inputs, opened).await;
@@ -320,7 +324,7 @@ impl Running {
             commit_interval: self.spec.commit_interval,
             snapshot_after: self.spec.snapshot_after,
             kept: schemas.collect(),
-            epoch: EpochBuilder::after(recovered.epoch, recovered.backlog),
+            epoch: EpochBuilder::after(recovered.begun.epoch, recovered.backlog),
             told: i64::MIN,
             taps: inputs.taps,
             formed: i64::MIN,
@@ -433,11 +437,11 @@ impl Running {
         let Some(complete) = lacking.min() else {
             return Ok(());
         };
-        for epoch in past.contents(committed).await?.records {
-            if epoch > complete {
-                let record = past.read(epoch).await?;
-                opened.outputs.publish(&record, &published).await;
-            }
+        let contents = past.contents(committed).await?;
+        let history = past.history(&contents, complete, committed).await?;
+        for epoch in history.epochs {
+            let record = past.read(epoch).await?;
+            opened.outputs.publish(&record, &published).await;
         }
         crash::reach(Point::RecoveryPublished);
         Ok(())

@@ -88,9 +88,9 @@ async fn before(past: &mut Past<'_>, committed: Epoch) -> Result<Option<StoredSn
     let Some(newest) = contents.snapshots.last().copied() else {
         return Ok(None);
     };
-    let since = |epoch: &&Epoch| **epoch > newest && **epoch <= committed;
-    for epoch in contents.records.iter().filter(since) {
-        if !past.read(*epoch).await?.journal.is_empty() {
+    let since = past.history(&contents, newest, committed).await?;
+    for epoch in since.epochs {
+        if !past.read(epoch).await?.journal.is_empty() {
             return Ok(None);
         }
     }
@@ -119,21 +119,18 @@ async fn with_newest(
     let through: Vec<Epoch> = recordings.iter().map(|table| table.through).collect();
     let first = through.iter().min().copied().unwrap_or(committed);
     let contents = past.contents(committed).await?;
-    let mut expected = first.next();
-    for epoch in contents.records.iter().filter(|epoch| **epoch > first) {
-        if *epoch > committed || *epoch != expected {
-            break;
-        }
-        expected = expected.next();
-        for (table, batches) in past.read(*epoch).await?.kept {
-            if through.get(table).is_some_and(|through| *epoch > *through) {
+    let history = past.history(&contents, first, committed).await?;
+    let follows = history.follows;
+    for epoch in history.epochs {
+        for (table, batches) in past.read(epoch).await?.kept {
+            if through.get(table).is_some_and(|through| epoch > *through) {
                 newest[table].extend(batches);
             }
         }
     }
-    if expected <= committed {
+    if follows > first {
         return Err(Error::corrupt(format!(
-            "epoch {expected} is neither in the recordings nor in the log: restore the files of the \
+            "epoch {follows} is neither in the recordings nor in the log: restore the files of the \
              recordings, or start the job from 'state' or 'empty'"
         )));
     }

@@ -130,8 +130,11 @@ fn show_record(text: &mut String, record: &RecordView) {
     if let Some(first) = record.first_arrival {
         let _ = write!(head, ", from {}", Timestamp(first));
     }
-    if record.is_fence {
-        head.push_str(", the fence of a start");
+    if let Some(follows) = record.follows {
+        let _ = write!(head, ", the fence of a start after epoch {follows}");
+    }
+    if record.abandoned {
+        head.push_str(", never committed: it does not count");
     }
     if record.finished {
         head.push_str(", the last: all inputs have ended");

@@ -4,6 +4,7 @@ use engine::log::savepoint::Listed;
 use engine::{Error, Result};
 
 use super::{Refused, Slot, Supervisor, check_name};
+use crate::folder::Folder;
 use crate::savepoints::{self, Kept};
 
 impl Supervisor {
@@ -27,6 +28,8 @@ impl Supervisor {
         self.check_free(slot, name).await?;
         let unread = || Refused::Conflict(format!("the text of job '{}' is not read", slot.name));
         let graph = slot.graph().ok_or_else(unread)?;
+        // A start that failed may have left the log of a savepoint half in its place.
+        let _open = home.is_dir().then(|| Folder::open(&home)).transpose()?;
         let state = savepoints::at_rest(&home, &graph).await;
         let state = state.map_err(|error| Refused::Conflict(error.chain()))?;
         Ok(savepoints::keep(&home, &graph, name, state).await?)

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use engine::crash::{self, Point};
 use engine::runtime::savepoint::Inherited;
 use engine::{Error, Result};
 
 use super::carry::Carrier;
 use super::lifecycle::{Event, Phase};
 use super::{NewText, Refused, Slot, StartFrom, Supervisor, check_name};
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::launch::{Grounded, Launch};
 use crate::recordings::check_recorded;
 use crate::savepoints;
@@ -73,6 +74,8 @@ impl Supervisor {
         begin: Begin,
     ) -> Result<(), Grounded> {
         let folder = Folder::open(&self.folder(&slot.id)).map_err(Grounded::Folder)?;
+        let plan_text = plan.graph.to_string();
+        let mut noted = None;
         match &begin {
             Begin::State | Begin::Recording | Begin::Offset => {}
             Begin::Empty => {
@@ -81,8 +84,18 @@ impl Supervisor {
             }
             Begin::Savepoint(savepoint, inherited) => {
                 let (graph, state) = (&plan.graph, &inherited.state);
-                let placed = folder.begin_with(graph, &slot.name, savepoint, state).await;
-                placed.map_err(Grounded::Folder)?;
+                let placed = async {
+                    folder.stage(graph, &slot.name, savepoint, state).await?;
+                    // From here on it starts from the savepoint, whoever is killed: before, the job
+                    // is as it was.
+                    let record = self.0.store.job_starts(&slot.id, &plan_text).await;
+                    let record = record.or_else(|error| {
+                        folder::withdraw(&self.folder(&slot.id)).and(Err(error))
+                    })?;
+                    crash::reach(Point::BeginNoted);
+                    folder.replace_log().map(|()| record)
+                };
+                noted = Some(placed.await.map_err(Grounded::Folder)?);
             }
         }
         let mut launch = Launch::prepare(&plan, &slot.name, &folder, false).await?;
@@ -95,9 +108,13 @@ impl Supervisor {
         for warning in launch.warnings() {
             tracing::warn!(job = slot.name, "{warning}");
         }
-        let plan_text = plan.graph.to_string();
-        let noted = self.0.store.job_starts(&slot.id, &plan_text).await;
-        let record = noted.map_err(Grounded::Folder)?;
+        let record = match noted {
+            Some(record) => record,
+            None => {
+                let noted = self.0.store.job_starts(&slot.id, &plan_text).await;
+                noted.map_err(Grounded::Folder)?
+            }
+        };
         let (carrier, running) = Carrier::new(self.clone(), slot, plan, launch, folder, &record);
         slot.runs(record, running);
         let _ = slot.take(Event::Start);

@@ -307,6 +307,9 @@ impl Hub {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 impl Tap for Hub {
     fn rows(&self, epoch: Epoch, rows: &RecordBatch) {
         self.tell(News::Rows(epoch, rows.clone()), rows.num_rows());

@@ -117,11 +117,16 @@ impl World {
              CREATE TABLE signals (symbol STRING, ts TIMESTAMP(9), price DOUBLE, rsi DOUBLE,
                  average DOUBLE) WITH ({signals}, 'key' = 'symbol');
              CREATE TABLE bars (symbol STRING, ts TIMESTAMP(9), high DOUBLE, volume BIGINT)
-             WITH ('connector' = 'parquet', 'path' = 'bars', 'rolling.size' = '2 kB');
+             WITH ('connector' = 'parquet', 'path' = 'bars', 'rolling.size' = '2 kB',
+                 'partition' = 'date');
              INSERT INTO signals SELECT symbol, ts, price, rsi(price, 14) OVER w,
                  AVG(price) OVER (PARTITION BY symbol ORDER BY ts ROWS 19 PRECEDING)
              FROM trades WINDOW w AS (PARTITION BY symbol ORDER BY ts);
-             INSERT INTO bars SELECT symbol, window_start, MAX(price), SUM(volume)
+             INSERT INTO bars SELECT symbol,
+                 -- Every roll has files of two days, which appear together.
+                 CASE WHEN symbol < 'I' THEN window_start
+                      ELSE window_start + INTERVAL '1' DAY END,
+                 MAX(price), SUM(volume)
              FROM TUMBLE(TABLE trades, DESCRIPTOR(ts), INTERVAL '10' SECOND)
              GROUP BY symbol, window_start, window_end;"
         )

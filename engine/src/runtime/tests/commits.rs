@@ -10,7 +10,11 @@ use crate::testing::Transactions;
 fn start(at: i64) -> Record {
     Record {
         epoch: Epoch(1),
-        start: Some(Start { at, process: 7 }),
+        start: Some(Start {
+            at,
+            process: 7,
+            follows: Epoch(0),
+        }),
         ..Record::default()
     }
 }

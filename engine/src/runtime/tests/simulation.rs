@@ -17,6 +17,7 @@ mod ends;
 mod executor;
 mod faults;
 pub(in crate::runtime) mod host;
+mod starts;
 mod store;
 mod town;
 
@@ -92,7 +93,7 @@ impl<'a> Story<'a> {
             () = death(process) => {}
             () = sleep(end) => match how {
                 0 | 1 => self.stop(process, &mut job).await,
-                2 if self.may_sleep(&job) => {
+                2 => {
                     within(process, || note(|| "falls asleep".to_owned()));
                     put_to_sleep(process);
                     return self.sleepers.push(Sleeper { process, job });
@@ -114,12 +115,6 @@ impl<'a> Story<'a> {
                 Town::keep_savepoint(savepointer, graph, kept).await;
             });
         });
-    }
-
-    /// Two starts at once, where a transaction commits the job, can still drop a record that the
-    /// other has committed: a removal depends on no condition. So none sleeps in its start there.
-    fn may_sleep(&self, job: &Job) -> bool {
-        !self.town.has_broker() || job.status().state == State::Running
     }
 
     async fn stop(&mut self, process: u64, job: &mut Job) {

@@ -1,12 +1,13 @@
 //! Transactions that commit a job: each takes place as a whole or not at all, and what became of one
-//! whose answer was lost is not known until the next call.
+//! whose answer was lost is not known until the next call. Who was fenced comes back, unless somebody
+//! else has committed since: it cannot tell another start from a transaction that took too long.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::RecordBatch;
 
 use super::ends::away;
-use super::executor::{below, note};
+use super::executor::{below, note, process};
 use super::faults::{Place, after, before};
 use crate::commit::{CommitPoint, Transaction};
 use crate::error::{Error, Result};
@@ -17,9 +18,16 @@ use crate::source::Position;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Broker(Arc<Mutex<Committed>>);
 
+/// An epoch, and who committed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) epoch: Epoch,
+    pub(super) process: u64,
+}
+
 #[derive(Debug, Default)]
 struct Committed {
-    last: Option<Epoch>,
+    marks: Vec<Mark>,
     rows: Vec<(Epoch, RecordBatch)>,
     positions: Vec<Position>,
     /// Only who came last commits.
@@ -30,19 +38,22 @@ struct Committed {
 
 #[derive(Debug, Clone)]
 struct Sent {
-    epoch: Epoch,
+    mark: Mark,
     rows: Vec<RecordBatch>,
     positions: Vec<Position>,
 }
 
 impl Committed {
+    fn last(&self) -> Option<Epoch> {
+        self.marks.last().map(|mark| mark.epoch)
+    }
+
     fn take(&mut self, sent: Sent) {
-        if self.last >= Some(sent.epoch) {
-            return;
-        }
-        note(|| format!("the transaction of epoch {} is committed", sent.epoch));
-        self.last = Some(sent.epoch);
-        let rows = sent.rows.into_iter().map(|rows| (sent.epoch, rows));
+        let epoch = sent.mark.epoch;
+        assert!(self.last() < Some(epoch), "{epoch} is committed late");
+        note(|| format!("the transaction of epoch {epoch} is committed"));
+        self.marks.push(sent.mark);
+        let rows = sent.rows.into_iter().map(|rows| (epoch, rows));
         self.rows.extend(rows);
         if !sent.positions.is_empty() {
             self.positions = sent.positions;
@@ -56,6 +67,12 @@ impl Committed {
         {
             self.take(open);
         }
+    }
+
+    fn enter(&mut self) -> u64 {
+        self.settle();
+        self.holder += 1;
+        self.holder
     }
 }
 
@@ -84,7 +101,12 @@ impl Broker {
     }
 
     pub(super) fn last(&self) -> Option<Epoch> {
-        self.lock().last
+        self.lock().last()
+    }
+
+    /// What was committed, in order.
+    pub(super) fn marks(&self) -> Vec<Mark> {
+        self.lock().marks.clone()
     }
 
     pub(super) fn positions(&self) -> Vec<Position> {
@@ -96,6 +118,7 @@ impl Broker {
         Box::new(Holder {
             broker: self.clone(),
             number: 0,
+            found: None,
             prepared: None,
         })
     }
@@ -104,8 +127,20 @@ impl Broker {
 struct Holder {
     broker: Broker,
     number: u64,
+    /// What was committed last before it came.
+    found: Option<Mark>,
     /// The epoch whose rows were sent last, and how many batches.
     prepared: Option<(Epoch, usize)>,
+}
+
+impl Holder {
+    fn refuse_other(&self, committed: &Committed) -> Result<()> {
+        let last = committed.marks.last();
+        match last == self.found.as_ref() || last.is_some_and(|mark| mark.process == process()) {
+            true => Ok(()),
+            false => Err(Error::corrupt("another process has taken over this job")),
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -114,10 +149,9 @@ impl CommitPoint for Holder {
         before(Place::Broker).await.map_err(away)?;
         let last = {
             let mut committed = self.broker.lock();
-            committed.settle();
-            committed.holder += 1;
-            self.number = committed.holder;
-            committed.last
+            self.number = committed.enter();
+            self.found = committed.marks.last().copied();
+            committed.last()
         };
         after(Place::Broker).await.map_err(away)?;
         Ok(last)
@@ -143,12 +177,22 @@ impl CommitPoint for Holder {
         before(Place::Broker).await.map_err(away)?;
         {
             let mut committed = self.broker.lock();
+            let mark = Mark {
+                epoch: transaction.epoch,
+                process: process(),
+            };
             if committed.holder != self.number {
-                return Err(Error::corrupt("another process has taken over this job"));
+                self.refuse_other(&committed)?;
+                note(|| "was fenced, and comes back".to_owned());
+                self.number = committed.enter();
+                self.refuse_other(&committed)?;
             }
             committed.settle();
+            if committed.marks.last() == Some(&mark) {
+                return Ok(());
+            }
             committed.open = Some(Sent {
-                epoch: transaction.epoch,
+                mark,
                 rows: (transaction.rows.iter().map(|(_, rows)| rows.clone())).collect(),
                 positions: transaction.positions.unwrap_or_default().to_vec(),
             });
@@ -157,7 +201,7 @@ impl CommitPoint for Holder {
         after(Place::Broker).await.map_err(away)?;
         let mut committed = self.broker.lock();
         if committed.holder != self.number {
-            return Err(Error::corrupt("another process has taken over this job"));
+            return Err(Error::unavailable("it was fenced"));
         }
         if let Some(open) = committed.open.take() {
             committed.take(open);

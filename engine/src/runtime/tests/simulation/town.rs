@@ -120,11 +120,6 @@ impl Town {
         Log::new(Arc::new(self.store.clone()), "job".into(), 0)
     }
 
-    /// Whether a transaction commits the job.
-    pub(super) fn has_broker(&self) -> bool {
-        self.broker.is_some()
-    }
-
     /// Starts the job as a process.
     pub(super) fn start(&self, process: u64) -> Job {
         let recorder = self.recorded.then(|| self.recording.sink("recording", 2));
