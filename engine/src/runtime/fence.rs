@@ -123,7 +123,7 @@ impl Fence<'_> {
 
 /// The record of the last committed epoch. There is none before the first, nor where a savepoint's
 /// state stands for it; and one that was lost, recovery misses.
-async fn last(log: &Log, epoch: Epoch) -> Result<Record> {
+pub(super) async fn last(log: &Log, epoch: Epoch) -> Result<Record> {
     match log.read(epoch).await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Record::default()),
         read => read,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use object_store::PutPayload;
 
 use super::backlog::Backlog;
-use super::fence::Begun;
+use super::fence::{Begun, last};
 use super::patience::{Patience, patiently};
 use super::running::Inputs;
 use super::shard::Shard;
@@ -42,12 +42,17 @@ pub(super) struct Past<'a> {
 
 impl Past<'_> {
     /// What it holds: nothing beyond the epoch that this start begins after, unless another process
-    /// has taken over since.
+    /// has taken over since; or the job is finished, and a start that knew nothing of its end put a
+    /// fence behind it.
     pub(super) async fn contents(&mut self, committed: Epoch) -> Result<Contents> {
         let contents = patiently!(self.patience, self.log.contents()).ok_or_else(stopped)?;
-        match contents.last() > committed {
-            true => Err(self.log.taken_over(contents.last())),
-            false => Ok(contents),
+        if contents.last() <= committed {
+            return Ok(contents);
+        }
+        let last = patiently!(self.patience, last(self.log, committed)).ok_or_else(stopped)?;
+        match last.finished {
+            true => Ok(contents),
+            false => Err(self.log.taken_over(contents.last())),
         }
     }
 

@@ -4,6 +4,10 @@ use arrow::compute::concat_batches;
 
 use super::*;
 use crate::log::record::{Record, Start};
+use crate::runtime::patience::Patience;
+use crate::runtime::recovery::Past;
+use crate::runtime::status::SharedStatus;
+use crate::runtime::stop::Stop;
 use crate::sink::Epoch;
 use crate::testing::Transactions;
 
@@ -61,6 +65,35 @@ fn of_two_starts_one_fences_the_other_also_after_the_log_was_cut() {
         let error = first.append(&next(2, 4)).await.unwrap_err();
         assert!(error.chain().contains("has taken over"), "{error}");
         log.append(&start(1)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_fence_behind_the_end_of_a_finished_job_is_no_takeover() {
+    runtime().block_on(async {
+        for finished in [true, false] {
+            let log = World::new().log();
+            log.append(&start(1)).await.unwrap();
+            let end = Record {
+                epoch: Epoch(2),
+                finished,
+                ..Record::default()
+            };
+            log.append(&end).await.unwrap();
+            // Of a start that asked for the last epoch before that was committed, and died.
+            let fence = Record {
+                epoch: Epoch(3),
+                ..start(2)
+            };
+            assert!(log.fence(&fence).await.unwrap());
+            let (_stopper, stop) = Stop::channel();
+            let mut past = Past {
+                log: &log,
+                patience: Patience::new("the log", &SharedStatus::default(), &stop),
+            };
+            let contents = past.contents(Epoch(2)).await;
+            assert_eq!(contents.is_ok(), finished, "{contents:?}");
+        }
     });
 }
 
