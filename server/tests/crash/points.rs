@@ -24,9 +24,9 @@ fn kill_at(world: &World, point: Point, time: u64) {
 }
 
 /// Every other round is a pass later; but a start passes its points once, and a machine that is busy
-/// may come to one snapshot only.
+/// may come to one snapshot only, and to one roll of several files.
 fn again(point: Point, round: u64) -> u64 {
-    let once = ["recovery-", "snapshot-"];
+    let once = ["recovery-", "snapshot-", "roll-announced"];
     match once.iter().any(|step| point.name().starts_with(step)) {
         true => 0,
         false => round % 2,
