@@ -117,23 +117,10 @@ impl Folder {
         remove(self.path.join(name))
     }
 
-    /// Puts a log that begins with a savepoint in the place of the log, all at once: a kill leaves
-    /// the one or the other. What the job wrote goes by another name from then on, as after
-    /// [`clear`](Self::clear); late and dead rows stay.
-    pub(crate) async fn begin_with(
-        &self,
-        graph: &Graph,
-        name: &str,
-        savepoint: &str,
-        state: &StoredSnapshot,
-    ) -> Result<()> {
-        self.stage(graph, name, savepoint, state).await?;
-        self.replace_log()
-    }
-
-    /// The first step of [`begin_with`](Self::begin_with): the log that is to take the place of the
-    /// one in use. It does with [`replace_log`](Self::replace_log), or when the folder is opened the
-    /// next time, unless it is [withdrawn](withdraw) before.
+    /// Makes the log that begins with a savepoint and is to take the place of the one in use. It does
+    /// with [`replace_log`](Self::replace_log), or when the folder is opened the next time, unless it
+    /// is [withdrawn](withdraw) before: a kill leaves the one or the other. What the job wrote goes by
+    /// another name from then on, as after [`clear`](Self::clear); late and dead rows stay.
     pub(crate) async fn stage(
         &self,
         graph: &Graph,
@@ -154,7 +141,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Does, or completes, the last step of [`begin_with`](Self::begin_with).
+    /// Puts the log that is [staged](Self::stage), if one is, in its place, or completes that.
     pub(crate) fn replace_log(&self) -> Result<()> {
         if !self.path.join(NEXT).is_dir() {
             return Ok(());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use engine::crash::{self, Point};
 use engine::log::record::StoredSnapshot;
-use engine::log::savepoint::{Savepoint, Savepoints};
+use engine::log::savepoint::{Listed, Savepoint, Savepoints};
 use engine::runtime::savepoint::Inherited;
 use engine::{Clock, Epoch, Error, Graph, Result, SystemClock};
 use object_store::local::LocalFileSystem;
@@ -29,6 +29,14 @@ pub(crate) struct Kept {
 pub(crate) fn of(home: &Path) -> Result<Savepoints> {
     let store = LocalFileSystem::new_with_prefix(home)?;
     Ok(Savepoints::new(Arc::new(store), "savepoints".into()))
+}
+
+/// Those there are in a data folder, which a job that never ran has not.
+pub(crate) async fn list(home: &Path) -> Result<Vec<Listed>> {
+    match home.is_dir() {
+        true => of(home)?.list().await,
+        false => Ok(vec![]),
+    }
 }
 
 /// The state of a job that does not run; `graph` is what it ran with.

@@ -205,9 +205,10 @@ impl KafkaTransactions {
         self.client.with(open, work).await?
     }
 
-    /// What is not sent of it.
-    fn rest(&self, transaction: Transaction<'_>) -> Work {
-        let sent = self.sent.filter(|sent| sent.epoch == transaction.epoch);
+    /// What is not sent of it. Until the call that sends it has succeeded, nothing counts as sent.
+    fn rest(&mut self, transaction: Transaction<'_>) -> Work {
+        let sent = self.sent.take();
+        let sent = sent.filter(|sent| sent.epoch == transaction.epoch);
         let batches = sent.map_or(0, |sent| sent.batches);
         let positions = transaction.positions;
         Work {
@@ -240,7 +241,6 @@ impl CommitPoint for KafkaTransactions {
 
     async fn prepare(&mut self, transaction: Transaction<'_>) -> Result<()> {
         let work = self.rest(transaction);
-        self.sent = None;
         let prepare = move |client: &mut Client, cancelled: &_| client.prepare(work, cancelled);
         let open = self.with(prepare).await?;
         self.sent = open.then_some(Sent {
@@ -253,7 +253,6 @@ impl CommitPoint for KafkaTransactions {
 
     async fn commit(&mut self, transaction: Transaction<'_>) -> Result<()> {
         let work = self.rest(transaction);
-        self.sent = None;
         let commit = move |client: &mut Client, cancelled: &_| client.commit(work, cancelled);
         self.with(commit).await
     }

@@ -1,6 +1,7 @@
 //! Steps 2 to 5 of a commit: wait for what is sent at once, append while the rest of the transaction
 //! is sent, commit, hand on to the sinks.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -258,10 +259,12 @@ impl Committer {
 
     /// Tells everybody that an epoch is committed. What the commit point carried is out with it.
     fn note(&self, committed: Committed, carried: &[(usize, RecordBatch)]) {
+        // There may be a batch a row: the status is not held for that long.
+        let carried: BTreeSet<usize> = carried.iter().map(|(target, _)| *target).collect();
         let mut status = self.status.lock();
         status.committed = committed.epoch;
-        for (target, _) in carried {
-            if let Some(target) = status.targets.get_mut(*target) {
+        for target in carried {
+            if let Some(target) = status.targets.get_mut(target) {
                 target.published = committed.epoch;
             }
         }

@@ -107,7 +107,8 @@ async fn begin(job: &Local, folder: &Folder, from: &Origin, may_drop: bool) -> R
             let inherited = savepoints::inherited(&job.data, graph, savepoint, may_drop).await;
             let inherited = inherited.map_err(|error| Failure::input(&error))?;
             let state = &inherited.state;
-            let begun = folder.begin_with(graph, &job.name, savepoint, state).await;
+            let staged = folder.stage(graph, &job.name, savepoint, state).await;
+            let begun = staged.and_then(|()| folder.replace_log());
             begun.map_err(|error| job.failed(&error))?;
             terminal::say(&savepoints::told(savepoint, &inherited));
         }

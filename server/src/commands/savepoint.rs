@@ -56,10 +56,7 @@ async fn list(whose: &Whose) -> Result<(), Failure> {
         }
         Some(script) => {
             let job = Local::read(&script, whose.data.as_ref())?;
-            let listed = match job.data.is_dir() {
-                false => Ok(vec![]),
-                true => async { savepoints::of(&job.data)?.list().await }.await,
-            };
+            let listed = savepoints::list(&job.data).await;
             let listed = listed.map_err(|error| job.failed(&error))?;
             let items = listed.iter().map(|kept| {
                 let at = rfc3339(kept.stored_at);

@@ -42,11 +42,7 @@ impl Supervisor {
 
     /// What is kept of a job.
     pub(crate) async fn savepoints(&self, slot: &Slot) -> Result<Vec<Listed>> {
-        let home = self.home(slot);
-        match home.is_dir() {
-            true => savepoints::of(&home)?.list().await,
-            false => Ok(vec![]),
-        }
+        savepoints::list(&self.home(slot)).await
     }
 
     /// Removes what is kept under a name.
