@@ -56,7 +56,7 @@ pub fn run(size: Size) -> Result<Section> {
         "{count} messages in {PARTITIONS} partitions, a broker with its own data folder on the same \
          machine, the topic that is written created for each round. The job is `wealtharena.sql` \
          with another address and a bounded topic, from start to end, with its log on disk and a \
-         transaction every second, or after 32,768 rows. *librdkafka alone* polls the same topic and sends, for each message, \
+         transaction every second, or after 131,072 rows. *librdkafka alone* polls the same topic and sends, for each message, \
          one that the job wrote, with the same settings. *Recorded* is the job with `archive`: \
          every message it read goes into the log and from there into Parquet (zstd). CPU time is \
          that of this process, without the broker's."

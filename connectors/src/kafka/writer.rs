@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -18,8 +19,8 @@ use crate::format::{self, Encoder, Messages};
 
 /// Messages between two looks at what was acknowledged.
 const POLL_EVERY: usize = 512;
-/// How long one look waits for news.
-const WAIT: Duration = Duration::from_millis(1);
+/// How long nobody looks again where there was no news.
+const WAIT: Duration = Duration::from_micros(200);
 /// Most characters of a key in an error.
 const SHOWN_KEY: usize = 80;
 
@@ -106,10 +107,15 @@ impl Producer {
 
     /// Waits until everything that was sent is acknowledged.
     pub(super) fn wait(&mut self, cancelled: &AtomicBool) -> Result<()> {
-        while self.client.context().settled.load(Ordering::Relaxed) < self.sent {
-            self.look(WAIT, cancelled)?;
+        while self.settled() < self.sent {
+            self.look_or_wait(cancelled)?;
         }
-        self.look(Duration::ZERO, cancelled)
+        self.look(cancelled)
+    }
+
+    /// Messages that are acknowledged or failed.
+    fn settled(&self) -> u64 {
+        self.client.context().settled.load(Ordering::Relaxed)
     }
 
     /// Puts a message into the client's queue, waiting while that is full.
@@ -131,16 +137,28 @@ impl Producer {
                     bytes: payload.len(),
                 }));
             }
-            self.look(WAIT, cancelled)?;
+            self.look_or_wait(cancelled)?;
             record = refused;
         }
         self.sent += 1;
         Ok(())
     }
 
+    /// Hears what the brokers said meanwhile; where they said nothing, gives them some time. (A
+    /// client that is asked to wait turns in a circle for the last millisecond of it, on a core that
+    /// others need.)
+    fn look_or_wait(&self, cancelled: &AtomicBool) -> Result<()> {
+        let before = self.settled();
+        self.look(cancelled)?;
+        if self.settled() == before {
+            thread::sleep(WAIT);
+        }
+        Ok(())
+    }
+
     /// Hears what the brokers said meanwhile.
-    fn look(&self, wait: Duration, cancelled: &AtomicBool) -> Result<()> {
-        self.client.poll(wait);
+    fn look(&self, cancelled: &AtomicBool) -> Result<()> {
+        self.client.poll(Duration::ZERO);
         if cancelled.load(Ordering::Relaxed) {
             return Err(Error::unavailable("the call was given up by its caller"));
         }
@@ -159,9 +177,8 @@ impl Producer {
     /// Forgets what was sent: it was given up.
     pub(super) fn forget(&mut self) {
         self.client.poll(Duration::ZERO);
-        let delivery = self.client.context();
-        drop(delivery.take_failure());
-        self.sent = delivery.settled.load(Ordering::Relaxed);
+        drop(self.client.context().take_failure());
+        self.sent = self.settled();
     }
 }
 
@@ -188,7 +205,7 @@ impl Rows {
         let keys = self.keys.of(batch)?;
         for (row, payload) in self.messages.iter().enumerate() {
             if row % POLL_EVERY == 0 {
-                producer.look(Duration::ZERO, cancelled)?;
+                producer.look(cancelled)?;
             }
             producer.queue(&self.topic, keys.get(row), payload, cancelled)?;
         }

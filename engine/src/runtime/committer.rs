@@ -95,7 +95,7 @@ impl Outputs {
     }
 
     /// Asks every sink to put out what it holds back; each answers when it has.
-    async fn put_out(&self) -> Vec<oneshot::Receiver<()>> {
+    pub(super) async fn put_out(&self) -> Vec<oneshot::Receiver<()>> {
         let mut answers = vec![];
         for sink in self.sinks.iter().flatten() {
             let (out, answer) = oneshot::channel();

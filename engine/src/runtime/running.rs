@@ -41,6 +41,9 @@ const EVENTS: usize = 8;
 const EPOCHS: usize = 1;
 /// Batches waiting for a sink that takes them at once at most.
 const BATCHES: usize = 16;
+/// Epochs that are published again at a start at most, without being put out at once: else a job that
+/// is killed more often than its sinks put out by themselves would have more of them each time.
+const HELD_BACK: usize = 1_000;
 /// Who is waited for where no epoch can be committed.
 const LOG: &str = "the log";
 /// Who is waited for where an epoch is in the log and cannot be committed.
@@ -439,9 +442,14 @@ impl Running {
         };
         let contents = past.contents(committed).await?;
         let history = past.history(&contents, complete, committed).await?;
+        let many = history.epochs.len() > HELD_BACK;
         for epoch in history.epochs {
             let record = past.read(epoch).await?;
             opened.outputs.publish(&record, &published).await;
+        }
+        if many {
+            // Nobody waits for it: the log is cut once it is done.
+            drop(opened.outputs.put_out().await);
         }
         crash::reach(Point::RecoveryPublished);
         Ok(())

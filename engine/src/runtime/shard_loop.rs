@@ -33,6 +33,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// that a fast job needs no more memory than a slow one.
 const EPOCH_ROWS: usize = 32_768;
 
+/// The same with a commit point, which has a price for each epoch, whatever is in it.
+const TRANSACTION_ROWS: usize = 131_072;
+
 /// How often the status is told what arrived, in nanoseconds.
 const TELLING: i64 = TICK.as_nanos() as i64;
 
@@ -201,7 +204,12 @@ impl ShardLoop {
 
     /// Ends an epoch that holds many rows.
     pub(super) async fn end_if_full(&mut self) -> Result<()> {
-        match self.epoch.rows >= EPOCH_ROWS {
+        let carried = |route: &Route| matches!(route, Route::InCommit);
+        let most = match self.routes.iter().any(carried) {
+            true => TRANSACTION_ROWS,
+            false => EPOCH_ROWS,
+        };
+        match self.epoch.rows >= most {
             true => self.commit(false, false).await,
             false => Ok(()),
         }
