@@ -7,13 +7,14 @@
 //!                               │                        └──snapshots──▶ snapshot loop
 //!                               └──rows that do not wait for the commit──▶ sink loops
 //! ```
-//! Every arrow is a bounded channel, so back-pressure reaches the sources. (Rows for the transaction of
-//! a commit point go to the committer as they leave the graph; the epochs that wait bound them.) The steps of a commit,
-//! with the [points](crate::crash::Point) between them at which a kill is tested:
-//! 1. the shard ends an epoch: its journal, its rows for the sinks, and a mark behind the rows
-//!    that were sent on at once ([`Emit::Now`](crate::Emit::Now)); it goes on with the next epoch
-//!    (`barrier`). Of the rows that the transaction of a commit point carries most are in it by then
-//!    ([`ahead`], `transaction-…`);
+//! Every arrow is a bounded channel, so back-pressure reaches the sources. (Rows for the transaction
+//! of a commit point go to the committer as they leave the graph; the epochs that wait bound them.)
+//! The steps of a commit, with the [points](crate::crash::Point) between them at which a kill is
+//! tested:
+//! 1. the shard ends an epoch: one that is full, or that is due and follows a committed one. It is its
+//!    journal, its rows for the sinks, and a mark behind the rows that were sent on at once
+//!    ([`Emit::Now`](crate::Emit::Now)); the shard goes on with the next (`barrier`). Of the rows that
+//!    the transaction of a commit point carries most are in it by then ([`ahead`], `transaction-…`);
 //! 2. the committer waits until these sinks have passed the mark, that is, written the rows
 //!    (`written`);
 //! 3. the record of the epoch is appended to the log: everything that the steps after the commit
@@ -38,7 +39,8 @@
 //!    files has a fence of its own). That comes after the log, which decides who runs the job: who
 //!    is refused there disturbs nobody, and what a predecessor still puts out until then is
 //!    committed;
-//! 5. what is committed and not published is published (`recovery-published`).
+//! 5. what is committed and not published is published (`recovery-published`); where it is much, the
+//!    sinks are asked to put it out at once.
 //!
 //! | killed | what the next start does |
 //! |---|---|

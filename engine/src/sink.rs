@@ -57,7 +57,8 @@ pub trait Sink: Send {
     /// The last epoch that is out for good, as far as this sink can tell; asked on recovery,
     /// before the first `publish`, and after each.
     async fn published(&mut self) -> Result<Epoch>;
-    /// Puts out what is held back: at the end of a bounded job and at a graceful stop.
+    /// Puts out what is held back: at the end of a bounded job, at a graceful stop, before a savepoint,
+    /// and at a start that had much to publish again.
     async fn flush(&mut self) -> Result<()>;
     /// Where it says why a call waits, while its client mends an outage by itself.
     fn waiting(&self) -> Option<Waiting> {

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
@@ -35,8 +34,6 @@ use crate::{Carried, Owner};
 
 /// How long one call may take that is made again until it is answered; events are heard between.
 const CALL: Duration = Duration::from_millis(200);
-/// When a call is made again that the brokers were not ready for.
-const AGAIN: Duration = Duration::from_millis(1);
 
 /// What commits a job that writes these tables and reads those, if Kafka does: where some of the
 /// tables are written exactly once. Checks their options and does no I/O; they must go to one
@@ -605,7 +602,7 @@ fn patient(
         if !again || cancelled.load(Ordering::Relaxed) {
             return Err(error);
         }
-        producer.client.poll(Duration::ZERO);
-        thread::sleep(AGAIN);
+        // All that was heard: a transaction is not given up before.
+        producer.client.poll(Duration::from_millis(1));
     }
 }

@@ -5,7 +5,8 @@ use crate::log::record::Record;
 
 /// An amount of committed work. A snapshot is due once what was committed since the last one
 /// reaches a bound in any of these: rows cost time in the graph, entries of the journal in the
-/// intake, epochs a read of the log each.
+/// intake, epochs a read of the log each. Where a start has as much to publish again, the sinks are
+/// asked to put it out, so that the next start has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
     /// Records that arrived, good and bad.
@@ -30,18 +31,33 @@ impl Backlog {
         epochs: 1_000,
     };
 
+    /// With an entry more.
+    #[must_use]
+    pub(super) fn with(self, entry: &Entry) -> Self {
+        let rows = match entry {
+            Entry::Records { rows, rejected, .. } => u64::from(*rows) + u64::from(*rejected),
+            _ => 0,
+        };
+        Self {
+            rows: self.rows + rows,
+            entries: self.entries + 1,
+            ..self
+        }
+    }
+
+    /// With the end of an epoch whose entries it has.
+    #[must_use]
+    pub(super) fn ended(self) -> Self {
+        Self {
+            epochs: self.epochs + 1,
+            ..self
+        }
+    }
+
     /// With an epoch more.
     #[must_use]
     pub(super) fn and(self, record: &Record) -> Self {
-        let rows = record.journal.iter().map(|entry| match entry {
-            Entry::Records { rows, rejected, .. } => u64::from(*rows) + u64::from(*rejected),
-            _ => 0,
-        });
-        Self {
-            rows: self.rows + rows.sum::<u64>(),
-            entries: self.entries + record.journal.len() as u64,
-            epochs: self.epochs + 1,
-        }
+        record.journal.iter().fold(self, Self::with).ended()
     }
 
     /// Whether it reaches the bound in any respect.

@@ -29,7 +29,7 @@ use crate::tap::Taps;
 pub struct JobSpec {
     /// The graph.
     pub graph: Arc<Graph>,
-    /// How long an epoch is.
+    /// How long an epoch is, unless it is full before, or the one before is not committed yet.
     pub commit_interval: Duration,
     /// A snapshot follows after so much, so that recovery stays short: [`Backlog::A_SECOND`].
     pub snapshot_after: Backlog,

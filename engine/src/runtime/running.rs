@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
 use super::ahead::Ahead;
+use super::backlog::Backlog;
 use super::committed::Committed;
 use super::committer::{Committer, OutputNumbers, Outputs};
 use super::fence::{Begun, Fence};
@@ -41,9 +42,6 @@ const EVENTS: usize = 8;
 const EPOCHS: usize = 1;
 /// Batches waiting for a sink that takes them at once at most.
 const BATCHES: usize = 16;
-/// Epochs that are published again at a start at most, without being put out at once: else a job that
-/// is killed more often than its sinks put out by themselves would have more of them each time.
-const HELD_BACK: usize = 1_000;
 /// Who is waited for where no epoch can be committed.
 const LOG: &str = "the log";
 /// Who is waited for where an epoch is in the log and cannot be committed.
@@ -320,6 +318,7 @@ impl Running {
             events: event_receiver,
             requests: std::mem::replace(&mut self.requests, mpsc::channel(1).1),
             commits,
+            committed: self.committed.subscribe(),
             carried,
             routes,
             stop: self.stop.clone(),
@@ -442,13 +441,15 @@ impl Running {
         };
         let contents = past.contents(committed).await?;
         let history = past.history(&contents, complete, committed).await?;
-        let many = history.epochs.len() > HELD_BACK;
+        let mut backlog = Backlog::NONE;
         for epoch in history.epochs {
             let record = past.read(epoch).await?;
             opened.outputs.publish(&record, &published).await;
+            backlog = backlog.and(&record);
         }
-        if many {
-            // Nobody waits for it: the log is cut once it is done.
+        // A job that is killed more often than its sinks put out what they hold back would have more
+        // to publish again each time.
+        if backlog.reaches(self.spec.snapshot_after) {
             drop(opened.outputs.put_out().await);
         }
         crash::reach(Point::RecoveryPublished);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ahead::Carried;
 use super::backlog::Backlog;
+use super::committed::Committed;
 use super::committer::{Commit, OutputNumbers};
 use super::redrive::Request;
 use super::savepoint::Wish;
@@ -33,7 +34,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// that a fast job needs no more memory than a slow one.
 const EPOCH_ROWS: usize = 32_768;
 
-/// The same with a commit point, which has a price for each epoch, whatever is in it.
+/// The same with a commit point, which has a price for each epoch, whatever is in it. Rows of the log
+/// count with those that it carries.
 const TRANSACTION_ROWS: usize = 131_072;
 
 /// How often the status is told what arrived, in nanoseconds.
@@ -64,6 +66,8 @@ pub(super) struct ShardLoop {
     /// What is asked of it meanwhile.
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) commits: mpsc::Sender<Commit>,
+    /// How far they are done.
+    pub(super) committed: watch::Receiver<Committed>,
     /// Bounded by the epochs that wait.
     pub(super) carried: mpsc::UnboundedSender<Carried>,
     /// By target: where its rows go.
@@ -88,7 +92,9 @@ pub(super) struct EpochBuilder {
     record: Record,
     /// When it began.
     begun: Instant,
-    /// What was committed since the last snapshot.
+    /// Whether it has lasted as long as it is to.
+    is_due: bool,
+    /// What came since the last snapshot.
     backlog: Backlog,
     /// Whether anything left the graph.
     emitted: bool,
@@ -105,6 +111,7 @@ impl EpochBuilder {
         Self {
             record,
             begun: Instant::now(),
+            is_due: false,
             backlog,
             emitted: false,
             rows: 0,
@@ -114,6 +121,11 @@ impl EpochBuilder {
     /// Which epoch it is.
     pub(super) fn epoch(&self) -> Epoch {
         self.record.epoch
+    }
+
+    fn journal(&mut self, entry: Entry) {
+        self.backlog = self.backlog.with(&entry);
+        self.record.journal.push(entry);
     }
 
     pub(super) fn keep(&mut self, table: usize, rows: RecordBatch) {
@@ -150,7 +162,8 @@ impl ShardLoop {
             tokio::select! {
                 biased;
                 () = &mut stop => break End::Stopped,
-                _ = commit.tick() => self.commit(false, false).await?,
+                _ = commit.tick() => self.epoch.is_due = true,
+                Ok(()) = self.committed.changed(), if self.epoch.is_due => {}
                 event = self.events.recv() => {
                     let Some(event) = event else { break End::Stopped };
                     self.take(event).await?;
@@ -161,6 +174,7 @@ impl ShardLoop {
                 Some(request) = self.requests.recv() => self.answer(request).await?,
                 _ = tick.tick() => self.tick().await?,
             }
+            self.end_if_due().await?;
         };
         let finished = matches!(end, End::Finished);
         self.commit(true, finished).await?;
@@ -200,6 +214,24 @@ impl ShardLoop {
             self.tell(now)?;
         }
         self.end_if_full().await
+    }
+
+    /// Ends an epoch that has lasted long enough, once the one before is committed: until then it
+    /// would only wait, and rows that come meanwhile would have to wait for another. What a recovery
+    /// would take too long for does not gather, though: it ends, and the sources wait with it.
+    async fn end_if_due(&mut self) -> Result<()> {
+        if !self.epoch.is_due
+            || (self.is_behind_another() && !self.epoch.backlog.reaches(self.snapshot_after))
+        {
+            return Ok(());
+        }
+        self.epoch.is_due = false;
+        self.commit(false, false).await
+    }
+
+    /// Whether the epoch before is not committed yet.
+    fn is_behind_another(&mut self) -> bool {
+        self.committed.borrow_and_update().epoch.next() < self.epoch.epoch()
     }
 
     /// Ends an epoch that holds many rows.
@@ -250,7 +282,7 @@ impl ShardLoop {
         }
         let changed = self.shard.arrive(arrival)?;
         if journaled || changed {
-            self.epoch.record.journal.push(entry);
+            self.epoch.journal(entry);
             for (table, rows) in kept {
                 self.epoch.keep(table, rows);
             }
@@ -329,7 +361,7 @@ impl ShardLoop {
             self.arrive(Arrival::Tick { at }, true).await?;
         }
         let epoch = self.epoch.record.epoch;
-        let backlog = self.epoch.backlog.and(&self.epoch.record);
+        let backlog = self.epoch.backlog.ended();
         let due = last || wish.is_some() || backlog.reaches(self.snapshot_after);
         let next = EpochBuilder::after(epoch, if due { Backlog::NONE } else { backlog });
         let mut record = std::mem::replace(&mut self.epoch, next).record;

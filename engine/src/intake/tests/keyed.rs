@@ -185,7 +185,7 @@ fn rows(batch: &RecordBatch) -> Vec<(String, i64, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
     fn the_order_does_not_depend_on_polls((input, events) in scripts()) {
         let whole = run(&input, arrivals(&events, true), true, false);

@@ -70,7 +70,7 @@ fn a_snapshot_is_due_by_epochs_and_entries_over_all_starts() {
         epochs: 8,
     };
     let world = World::new();
-    let source = source(25).pause(Duration::from_millis(3));
+    let source = source(25).pause(Duration::from_millis(1));
     let start = || world.start_with(source.clone(), vec![world.out.sink()], None, epochs);
     for _ in 0..3 {
         let runtime = runtime();

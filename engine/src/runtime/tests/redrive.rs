@@ -52,9 +52,9 @@ fn slow(source: &ScriptedSource) -> ScriptedSource {
 #[test]
 fn dead_rows_come_back_once_whenever_the_job_is_killed() {
     for record in [false, true] {
-        let (world, source) = (World::new(), source(50));
+        let (world, source) = (World::new(), source(100));
         let mut came = 0;
-        for kill in [0, 1, 3, 8, 20] {
+        for kill in [0, 2, 20] {
             let runtime = runtime();
             runtime.block_on(async {
                 let job = world.start(slow(&source), record, 700);

@@ -32,7 +32,7 @@ use town::{Town, nothing_lacks};
 
 /// Seeds of each test, unless `SEEDS` says otherwise (`make test` runs more): few enough to be
 /// run after every edit.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 /// How a job ended, and how many turns that took.
 struct End {

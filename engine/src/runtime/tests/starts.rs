@@ -13,6 +13,12 @@ pub(super) async fn run_until_committed(job: &Job, epochs: u64) {
     }
 }
 
+async fn until_running(job: &Job) {
+    while job.status().state != State::Running {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[test]
 fn a_log_of_other_tables_is_refused_with_the_difference() {
     type Change = fn(&mut Input);
@@ -145,6 +151,41 @@ fn rows_that_were_taken_away_after_a_stop_do_not_come_again() {
         let mut rows = first.rows();
         rows.extend(second.rows());
         assert_eq!(digest_of(&rows), job.status().digests.unwrap()[0]);
+    });
+}
+
+#[test]
+fn what_a_start_publishes_again_is_put_out_where_it_is_much() {
+    let (world, to) = (World::new(), Collected::default());
+    let start = |epochs| {
+        let source = source(25).pause(Duration::from_millis(1));
+        let bound = Backlog {
+            epochs,
+            ..rows_between(u64::MAX)
+        };
+        world.start_with(source, vec![Box::new(HoldingSink::to(&to))], None, bound)
+    };
+    // Two starts and eight epochs are more than five.
+    for (most, is_much) in [(u64::MAX, false), (10_000, false), (5, true)] {
+        let runtime = runtime();
+        runtime.block_on(async {
+            let job = start(most);
+            if is_much {
+                faults::until("put out", || to.count() > 0).await;
+            } else {
+                until_running(&job).await;
+                run_until_committed(&job, job.status().committed.0 + 4).await;
+                assert_eq!(to.count(), 0);
+            }
+            assert_ne!(job.status().state, State::Finished);
+            std::mem::forget(job);
+        });
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+    runtime().block_on(async {
+        let mut job = start(u64::MAX);
+        job.wait().await.unwrap();
+        assert_eq!(digest_of(&to.rows()), job.status().digests.unwrap()[0]);
     });
 }
 
