@@ -25,6 +25,9 @@ const PARTITIONS: i32 = 3;
 const RATE: usize = 20_000;
 /// The intervals between commits whose latency is measured.
 const INTERVALS: [u64; 4] = [10, 20, 100, 250];
+/// Messages that are read where the cost of commits is measured: enough that what starting and ending
+/// cost, which is more with transactions, is little of the whole.
+const MESSAGES: usize = 3_000_000;
 /// How long rows may be under way.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -181,7 +184,7 @@ impl Bench<'_> {
     }
 
     fn cost(&self, section: &mut Section, size: Size) -> Result<()> {
-        let count = size.rows(1_000_000);
+        let count = size.rows(MESSAGES);
         let input = self.topic("market-data")?;
         for chunk in quotes(1_000, count).chunks(50_000) {
             let keyed = |message: &String| Record::new(&message[12..17], message.as_bytes());

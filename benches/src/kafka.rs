@@ -24,6 +24,8 @@ use crate::messages::quotes;
 use crate::report::{Goal, Section};
 
 const PARTITIONS: i32 = 3;
+/// Messages that are read: enough that what starting and ending cost is little of the whole.
+const MESSAGES: usize = 3_000_000;
 /// How long a broker may stay silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages of the job that the bare producer sends again and again.
@@ -31,7 +33,7 @@ const SPECIMENS: usize = 10_000;
 
 /// Runs it.
 pub fn run(size: Size) -> Result<Section> {
-    let count = size.rows(1_000_000);
+    let count = size.rows(MESSAGES);
     let broker = Broker::launch()?;
     let input = broker.unique("market-data");
     broker.create_topic(&input, PARTITIONS)?;
@@ -56,10 +58,10 @@ pub fn run(size: Size) -> Result<Section> {
         "{count} messages in {PARTITIONS} partitions, a broker with its own data folder on the same \
          machine, the topic that is written created for each round. The job is `wealtharena.sql` \
          with another address and a bounded topic, from start to end, with its log on disk and a \
-         transaction every second, or after 131,072 rows. *librdkafka alone* polls the same topic and sends, for each message, \
-         one that the job wrote, with the same settings. *Recorded* is the job with `archive`: \
-         every message it read goes into the log and from there into Parquet (zstd). CPU time is \
-         that of this process, without the broker's."
+         transaction every second, or after 131,072 rows. *librdkafka alone* polls the same topic \
+         and sends, for each message, one that the job wrote, with the same settings. *Recorded* is \
+         the job with `archive`: every message it read goes into the log and from there into Parquet \
+         (zstd). CPU time is that of this process, without the broker's."
     ));
     section.compare("messages", &series);
     let [ours, bare, recorded] = series.as_slice() else {
