@@ -13,8 +13,9 @@ use crate::script::Plan;
 use crate::{bind, places, recordings};
 
 /// How often results are committed where the script does not say: often enough for who looks at them,
-/// and as seldom as it takes for the commits of a Kafka job to cost next to nothing of its throughput
-/// (`make bench BENCH=commits`: a percent or two; at 50 ms it is five).
+/// and seldom enough for a machine that does much else. The throughput of a Kafka job is the same from
+/// 50 ms to a second (`make bench BENCH=commits`); what each commit costs are a record in the log and
+/// some calls of the brokers.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why a job cannot be brought up.
