@@ -13,12 +13,6 @@ pub(super) async fn run_until_committed(job: &Job, epochs: u64) {
     }
 }
 
-async fn until_running(job: &Job) {
-    while job.status().state != State::Running {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 #[test]
 fn a_log_of_other_tables_is_refused_with_the_difference() {
     type Change = fn(&mut Input);
@@ -173,7 +167,7 @@ fn what_a_start_publishes_again_is_put_out_where_it_is_much() {
             if is_much {
                 faults::until("put out", || to.count() > 0).await;
             } else {
-                until_running(&job).await;
+                faults::until("running", || job.status().state == State::Running).await;
                 run_until_committed(&job, job.status().committed.0 + 4).await;
                 assert_eq!(to.count(), 0);
             }
