@@ -145,7 +145,7 @@ pub fn declare(folder: &Path, schema: &Schema) -> Result<()> {
     }
     std::fs::create_dir_all(folder).map_err(|e| layout::unwritable(folder, e))?;
     let schema = sink::nullable(schema);
-    let properties = writer::properties(&schema, Compression::Zstd, writer::Statistics::All)?;
+    let properties = writer::properties(&schema, Compression::Zstd, writer::Purpose::Table)?;
     let temporary = folder.join(".columns.parquet.tmp");
     // What a crash left.
     writer::remove(&temporary);

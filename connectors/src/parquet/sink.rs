@@ -59,7 +59,7 @@ pub(super) struct Setup {
     pub(super) size: Option<u64>,
     pub(super) interval: Option<Duration>,
     pub(super) compression: Compression,
-    pub(super) statistics: writer::Statistics,
+    pub(super) purpose: writer::Purpose,
 }
 
 impl ParquetSink {
@@ -89,14 +89,14 @@ impl ParquetSink {
             size: options.size.map(|size| size.0),
             interval: options.interval.map(|interval| interval.0),
             compression: options.compression,
-            statistics: writer::Statistics::All,
+            purpose: writer::Purpose::Table,
         };
         Self::build(nullable(&stream.schema), setup)
     }
 
     /// A sink of these columns.
     pub(super) fn build(schema: SchemaRef, setup: Setup) -> Result<Self> {
-        let properties = writer::properties(&schema, setup.compression, setup.statistics)?;
+        let properties = writer::properties(&schema, setup.compression, setup.purpose)?;
         let rolls = Rolls::new(Plan {
             schema,
             properties: Arc::new(properties),

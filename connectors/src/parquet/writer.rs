@@ -17,22 +17,31 @@ use super::Compression;
 use super::checksum::{self, Hashed};
 use super::layout::unwritable;
 
-/// Rows of a row group.
-const ROW_GROUP: usize = 128 * 1024;
-
 /// Bytes of the texts of a dictionary, from which on a column of a row group does without: ten
 /// thousand symbols fit, but texts that never come again are not looked up for long.
 const DICTIONARY: usize = 128 * 1024;
 
-/// Which columns get the least and the highest value of each row group. They are worth it where
-/// queries and replays leave out row groups by them, and cost a comparison per value. Pages get
-/// none.
+/// What files are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Statistics {
-    /// All.
-    All,
-    /// Instants and dates.
-    Instants,
+pub(super) enum Purpose {
+    /// Queries of any kind: each column has the least and the highest value of each row group, and is
+    /// compressed.
+    Table,
+    /// Replays. Only instants have a least and a highest value: replays leave out row groups by them,
+    /// and they cost a comparison per value. What is packed into as few bits as it takes is not
+    /// compressed: a fiftieth is left to save there. And as a compressor is set up anew for each column
+    /// of each row group, which takes as long as to compress thousands of rows, row groups are larger.
+    Recording,
+}
+
+impl Purpose {
+    /// Rows of a row group.
+    fn row_group(self) -> usize {
+        match self {
+            Self::Table => 128 * 1024,
+            Self::Recording => 256 * 1024,
+        }
+    }
 }
 
 /// How files are written: texts by dictionary, floats split by byte, whole numbers and instants
@@ -40,7 +49,7 @@ pub(super) enum Statistics {
 pub(super) fn properties(
     schema: &SchemaRef,
     compression: Compression,
-    statistics: Statistics,
+    purpose: Purpose,
 ) -> Result<WriterProperties> {
     let codec = match compression {
         Compression::Zstd => Codec::ZSTD(ZstdLevel::default()),
@@ -53,11 +62,11 @@ pub(super) fn properties(
         .set_key_value_metadata(Some(vec![checksum::placeholder()]))
         .set_compression(codec)
         .set_dictionary_page_size_limit(DICTIONARY)
-        .set_statistics_enabled(match statistics {
-            Statistics::All => EnabledStatistics::Chunk,
-            Statistics::Instants => EnabledStatistics::None,
+        .set_statistics_enabled(match purpose {
+            Purpose::Table => EnabledStatistics::Chunk,
+            Purpose::Recording => EnabledStatistics::None,
         })
-        .set_max_row_group_row_count(Some(ROW_GROUP));
+        .set_max_row_group_row_count(Some(purpose.row_group()));
     for field in schema.fields() {
         if field.data_type().is_temporal() {
             let column = ColumnPath::from(field.name().as_str());
@@ -70,7 +79,13 @@ pub(super) fn properties(
     for column in columns.columns() {
         let encoding = match column.physical_type() {
             Type::FLOAT | Type::DOUBLE => Encoding::BYTE_STREAM_SPLIT,
-            Type::INT32 | Type::INT64 => Encoding::DELTA_BINARY_PACKED,
+            Type::INT32 | Type::INT64 => {
+                if purpose == Purpose::Recording {
+                    let path = column.path().clone();
+                    builder = builder.set_column_compression(path, Codec::UNCOMPRESSED);
+                }
+                Encoding::DELTA_BINARY_PACKED
+            }
             _ => continue,
         };
         builder = builder

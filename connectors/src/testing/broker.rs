@@ -34,10 +34,27 @@ wait $child 2>/dev/null
 [ $status -eq 0 ] || rm -rf "$data"
 "#;
 
+/// How Java runs a broker that is there for a test: it starts soon, in little memory, and is slower
+/// later, with pauses of almost 0.1 s.
+const QUICK: &[&str] = &["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+/// What Kafka's own start script gives to Java.
+const AS_SHIPPED: &[&str] = &[
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+];
+
 /// A Kafka 4.1.1 of one node, with data and ports of its own. Topics are not created by using
 /// them: call [`Broker::create_topic`].
 #[derive(Debug)]
 pub struct Broker {
+    java: &'static [&'static str],
     data: PathBuf,
     cache: Cache,
     port: u16,
@@ -58,19 +75,29 @@ impl Broker {
 
     /// A broker of one's own: for tests that stop it.
     pub fn launch() -> Result<Self> {
+        Self::launch_with(QUICK)
+    }
+
+    /// The same with the memory, the compilers and the garbage collector that Kafka's own start
+    /// script chooses: for benchmarks.
+    pub fn launch_as_shipped() -> Result<Self> {
+        Self::launch_with(AS_SHIPPED)
+    }
+
+    fn launch_with(java: &'static [&'static str]) -> Result<Self> {
         Cache::open()?;
         // Between finding free ports and using them another process may take one.
         let mut attempts = 3;
         loop {
             attempts -= 1;
-            match Self::launch_once() {
+            match Self::launch_once(java) {
                 Err(error) if attempts > 0 && error.kind() == ErrorKind::Unavailable => {}
                 result => return result,
             }
         }
     }
 
-    fn launch_once() -> Result<Self> {
+    fn launch_once(java: &'static [&'static str]) -> Result<Self> {
         let data = tempfile::Builder::new()
             .prefix("millstream-kafka-")
             .tempdir()
@@ -79,6 +106,7 @@ impl Broker {
         let (port, controller) = (free_port()?, free_port()?);
         let broker = Self {
             client: Client::new(format!("127.0.0.1:{port}")),
+            java,
             data,
             cache: Cache::open()?,
             port,
@@ -157,13 +185,9 @@ impl Broker {
         let child = Command::new("sh")
             .args(["-c", WATCHDOG, "sh"])
             .arg(&self.data)
-            .args([
-                "java",
-                "-Xmx512m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-cp",
-            ])
+            .arg("java")
+            .args(self.java)
+            .arg("-cp")
             .arg(self.cache.class_path())
             .arg("kafka.Kafka")
             .arg(self.data.join("server.properties"))

@@ -30,12 +30,11 @@ use crate::tap::Taps;
 /// How often silence is looked at: idle splits, windows over arrival time.
 const TICK: Duration = Duration::from_millis(20);
 
-/// An epoch that holds as many rows, of input that is kept and of output, ends before its time, so
+/// An epoch that holds as many rows, of input that is kept or of output, ends before its time, so
 /// that a fast job needs no more memory than a slow one.
 const EPOCH_ROWS: usize = 32_768;
 
-/// The same with a commit point, which has a price for each epoch, whatever is in it. Rows of the log
-/// count with those that it carries.
+/// The same with a commit point, which has a price for each epoch, whatever is in it.
 const TRANSACTION_ROWS: usize = 131_072;
 
 /// How often the status is told what arrived, in nanoseconds.
@@ -98,8 +97,10 @@ pub(super) struct EpochBuilder {
     backlog: Backlog,
     /// Whether anything left the graph.
     emitted: bool,
-    /// Rows that the record and the transaction hold.
-    rows: usize,
+    /// Rows of input that the record keeps.
+    kept: usize,
+    /// Rows of output that the record and the transaction hold.
+    output: usize,
 }
 
 impl EpochBuilder {
@@ -114,7 +115,8 @@ impl EpochBuilder {
             is_due: false,
             backlog,
             emitted: false,
-            rows: 0,
+            kept: 0,
+            output: 0,
         }
     }
 
@@ -129,12 +131,12 @@ impl EpochBuilder {
     }
 
     pub(super) fn keep(&mut self, table: usize, rows: RecordBatch) {
-        self.rows += rows.num_rows();
+        self.kept += rows.num_rows();
         append(&mut self.record.kept, table, rows);
     }
 
     fn output(&mut self, output: usize, rows: RecordBatch) {
-        self.rows += rows.num_rows();
+        self.output += rows.num_rows();
         append(&mut self.record.outputs, output, rows);
     }
 
@@ -241,7 +243,7 @@ impl ShardLoop {
             true => TRANSACTION_ROWS,
             false => EPOCH_ROWS,
         };
-        match self.epoch.rows >= most {
+        match self.epoch.kept.max(self.epoch.output) >= most {
             true => self.commit(false, false).await,
             false => Ok(()),
         }
@@ -316,7 +318,7 @@ impl ShardLoop {
                         let _ = sink.send(Publication::Rows { epoch, rows }).await;
                     }
                     Route::InCommit => {
-                        self.epoch.rows += rows.num_rows();
+                        self.epoch.output += rows.num_rows();
                         let epoch = self.epoch.record.epoch;
                         let carried = Carried {
                             epoch,

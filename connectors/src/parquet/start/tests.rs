@@ -31,7 +31,7 @@ fn row(number: u64) -> RecordBatch {
 fn grow(start: &Start, folder: &str, first: u64) -> Result<Writer> {
     let rows = row(first);
     let schema = rows.schema();
-    let properties = writer::properties(&schema, Compression::None, writer::Statistics::All)?;
+    let properties = writer::properties(&schema, Compression::None, writer::Purpose::Table)?;
     let mut file = start.create(folder, Epoch(first), 0, (&schema, &properties))?;
     file.write(&rows)?;
     Ok(file)

@@ -109,6 +109,41 @@ impl World {
     }
 }
 
+#[test]
+fn an_epoch_ends_where_its_input_or_its_output_is_many_rows() {
+    let poll = 10_000;
+    for (transactional, rows, most) in [(false, 80_000, 32_768), (true, 150_000, 131_072)] {
+        let (world, transactions) = (World::new(), Transactions::default());
+        let source = ScriptedSource::new(vec![("0", rows_of(0, rows))], poll);
+        let mut bindings = Bindings {
+            recorders: vec![Some(world.recording.sink())],
+            ..world.bindings(Box::new(source))
+        };
+        if transactional {
+            bindings.targets = vec![None];
+            bindings.commit_point = Some(transactions.commit_point());
+        }
+        runtime().block_on(async {
+            let (hour, never) = (Duration::from_hours(1), rows_between(u64::MAX));
+            let mut job = world.start_by(hour, bindings, never);
+            job.wait().await.unwrap();
+        });
+        let count = |batches: &Vec<RecordBatch>| batches.iter().map(RecordBatch::num_rows).sum();
+        let epochs = world.recording.by_epoch();
+        let mut kept: Vec<usize> = epochs
+            .values()
+            .map(count)
+            .filter(|rows| *rows > 1)
+            .collect();
+        // What is left when the input ends.
+        kept.pop();
+        assert!(!kept.is_empty());
+        // Ticks are kept, too.
+        let full = most..most + poll + 1_000;
+        assert!(kept.iter().all(|rows| full.contains(rows)), "{kept:?}");
+    }
+}
+
 /// What an undisturbed run gives.
 fn undisturbed(source: &ScriptedSource) -> RecordBatch {
     let world = World::new();
