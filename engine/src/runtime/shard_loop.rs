@@ -30,11 +30,12 @@ use crate::tap::Taps;
 /// How often silence is looked at: idle splits, windows over arrival time.
 const TICK: Duration = Duration::from_millis(20);
 
-/// An epoch that holds as many rows, of input that is kept or of output, ends before its time, so
+/// An epoch that holds as many rows, of input that is kept and of output, ends before its time, so
 /// that a fast job needs no more memory than a slow one.
 const EPOCH_ROWS: usize = 32_768;
 
-/// The same with a commit point, which has a price for each epoch, whatever is in it.
+/// The same with a commit point, which has a price for each epoch, whatever is in it: a recorded job is
+/// not to have twice as many, so rows of input are not added to those of output.
 const TRANSACTION_ROWS: usize = 131_072;
 
 /// How often the status is told what arrived, in nanoseconds.
@@ -140,6 +141,14 @@ impl EpochBuilder {
         append(&mut self.record.outputs, output, rows);
     }
 
+    /// Whether it holds as many rows as it may, where a commit point carries some of them or not.
+    fn is_full(&self, carried: bool) -> bool {
+        match carried {
+            true => self.kept.max(self.output) >= TRANSACTION_ROWS,
+            false => self.kept + self.output >= EPOCH_ROWS,
+        }
+    }
+
     /// Whether there is no reason to commit it.
     fn is_idle(&self) -> bool {
         self.record.journal.is_empty() && !self.emitted && self.begun.elapsed() < RENEWED
@@ -239,11 +248,7 @@ impl ShardLoop {
     /// Ends an epoch that holds many rows.
     pub(super) async fn end_if_full(&mut self) -> Result<()> {
         let carried = |route: &Route| matches!(route, Route::InCommit);
-        let most = match self.routes.iter().any(carried) {
-            true => TRANSACTION_ROWS,
-            false => EPOCH_ROWS,
-        };
-        match self.epoch.kept.max(self.epoch.output) >= most {
+        match self.epoch.is_full(self.routes.iter().any(carried)) {
             true => self.commit(false, false).await,
             false => Ok(()),
         }
