@@ -23,10 +23,11 @@ use crate::{Size, job};
 const PARTITIONS: i32 = 3;
 /// Events a second of the feed whose latency is measured.
 const RATE: usize = 20_000;
-/// The intervals between commits whose latency is measured, in milliseconds.
+/// The intervals between commits whose latency is measured, in milliseconds: those that ask most of
+/// the broker come last.
 const INTERVALS: [u64; 4] = [250, 100, 20, 10];
-/// The same of runs before that, which are not measured: Java compiles what it runs often, and a broker
-/// that this load is new to takes half a core more.
+/// Those of runs that come before and are not measured: Java compiles what it runs often, and a
+/// broker that this load is new to takes half a core more.
 const WARM_UP: [u64; 2] = [20, 20];
 /// Messages that are read where the cost of commits is measured: enough that what starting and ending
 /// cost, which is more with transactions, is little of the whole.
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs it.
 pub fn run(size: Size) -> Result<Section> {
-    let broker = Broker::launch_as_shipped()?;
+    let broker = Broker::launch_for_benchmarks()?;
     let runtime = job::runtime()?;
     let bench = Bench {
         broker: &broker,
@@ -58,10 +59,10 @@ impl Bench<'_> {
         section.say(format!(
             "{RATE} events/s of 1,000 symbols into {PARTITIONS} partitions, through \
              `wealtharena.sql`, exactly once, to a consumer that reads committed messages alone; the \
-             broker (started as Kafka's script starts it), the job and both clients on one machine. \
-             The feed has the defaults of Kafka's own producer: idempotent, `linger.ms` 5. From just \
-             before it is given a message until the consumer has the row that came of it. Two runs of \
-             20 ms came before."
+             broker (with the Java options of Kafka's own script), the job and both clients on one machine. \
+             The feed has the defaults of Kafka's own producer: idempotent, `linger.ms` 5. From \
+             just before it is given a message until the consumer has the row that came of it. Two \
+             runs of 20 ms came before."
         ));
         for interval in WARM_UP {
             self.delays(Duration::from_millis(interval), size)?;
@@ -125,8 +126,8 @@ impl Bench<'_> {
 
     /// Sends messages whose field `timestamp` says when, in microseconds since the start.
     fn feed(&self, topic: &str, events: usize, started: Instant) -> Result<()> {
-        // Idempotence bounds the requests under way. Without, a broker that is busy for a moment gets
-        // ever smaller ones, and what is measured is how they wait in the socket.
+        // Idempotence bounds the requests under way. Without, those that a broker was too busy for
+        // stay in the socket, small as they are, and what is measured is how they wait there.
         let settings = [("linger.ms", "5"), ("enable.idempotence", "true")];
         let producer: BaseProducer = self.config(&settings).create()?;
         let messages = quotes(1_000, 10_000);

@@ -34,7 +34,7 @@ const SPECIMENS: usize = 10_000;
 /// Runs it.
 pub fn run(size: Size) -> Result<Section> {
     let count = size.rows(MESSAGES);
-    let broker = Broker::launch_as_shipped()?;
+    let broker = Broker::launch_for_benchmarks()?;
     let input = broker.unique("market-data");
     broker.create_topic(&input, PARTITIONS)?;
     for chunk in quotes(1_000, count).chunks(50_000) {
@@ -55,13 +55,13 @@ pub fn run(size: Size) -> Result<Section> {
     let series = contest(size.rounds(), vec![ours, bare, recorded])?;
     let mut section = Section::default();
     section.say(format!(
-        "{count} messages in {PARTITIONS} partitions, a broker of its own on the same machine, started \
-         as Kafka's script starts it, the topic that is written created for each round. The job is \
-         `wealtharena.sql` with another address and a bounded topic, from start to end, with its log \
-         on disk and a transaction every second, or after 131,072 rows. *librdkafka alone* polls the \
-         same topic and sends, for each message, one that the job wrote, with the same settings. \
-         *Recorded* is the job with `archive`: every message it read goes into the log and from there \
-         into Parquet (zstd). CPU time is that of this process, without the broker's."
+        "{count} messages in {PARTITIONS} partitions, a broker of its own on the same machine, with \
+         the Java options of Kafka's own script, the topic that is written created for each round. \
+         The job is `wealtharena.sql` with another address and a bounded topic, from start to end, \
+         with its log on disk and a transaction every second, or after 131,072 rows. *librdkafka \
+         alone* polls the same topic and sends, for each message, one that the job wrote, with the \
+         same settings. *Recorded* is the job with `archive`: every message it read goes into the log \
+         and from there into Parquet (zstd). CPU time is that of this process, without the broker's."
     ));
     section.compare("messages", &series);
     let [ours, bare, recorded] = series.as_slice() else {

@@ -41,30 +41,30 @@ fn folder(day: Option<i64>) -> String {
 
 /// Rows that follow one another and are of one day, and which that is, counted from 1970-01-01.
 fn runs(column: &ArrayRef) -> Result<Vec<(Option<i64>, Range<usize>)>> {
-    let (values, day) = if *column.data_type() == DataType::Date32 {
+    let (values, length) = if *column.data_type() == DataType::Date32 {
         (cast(&cast(column, &DataType::Int32)?, &DataType::Int64)?, 1)
     } else {
         let nanos = cast(column, &engine::time::TIMESTAMP)?;
         (cast(&nanos, &DataType::Int64)?, instant::DAY)
     };
     let values = values.as_primitive::<Int64Type>();
+    let value = |row: usize| values.is_valid(row).then(|| values.value(row));
     let (mut runs, mut row) = (vec![], 0);
     while row < values.len() {
         let first = row;
-        let of = values
-            .is_valid(row)
-            .then(|| values.value(row).div_euclid(day));
+        let day = value(row).map(|value| value.div_euclid(length));
         // A division for each row would take as long as to write one of its columns.
-        let within = of.map(|of| of.saturating_mul(day)..(of + 1).saturating_mul(day));
-        let same = |row: usize| match &within {
-            Some(within) => values.is_valid(row) && within.contains(&values.value(row)),
-            None => values.is_null(row),
+        let within = day.map(|day| day.saturating_mul(length)..(day + 1).saturating_mul(length));
+        let is_same = |row: usize| match (&within, value(row)) {
+            (Some(within), Some(value)) => within.contains(&value),
+            (None, None) => true,
+            _ => false,
         };
         row += 1;
-        while row < values.len() && same(row) {
+        while row < values.len() && is_same(row) {
             row += 1;
         }
-        runs.push((of, first..row));
+        runs.push((day, first..row));
     }
     Ok(runs)
 }

@@ -24,13 +24,12 @@ const DICTIONARY: usize = 128 * 1024;
 /// What files are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Queries of any kind: each column has the least and the highest value of each row group, and is
-    /// compressed.
+    /// Queries of any kind: each column has the least and the highest value of each row group, by
+    /// which queries leave some out, at a comparison per value. Pages have none.
     Table,
-    /// Replays. Only instants have a least and a highest value: replays leave out row groups by them,
-    /// and they cost a comparison per value. What is packed into as few bits as it takes is not
-    /// compressed: a fiftieth is left to save there. And as a compressor is set up anew for each column
-    /// of each row group, which takes as long as to compress thousands of rows, row groups are larger.
+    /// Replays: they leave out row groups by instants alone, and most are read whole. So other
+    /// columns are not compared, and row groups are larger: a compressor is set up anew for each
+    /// column of each, which takes as long as to compress tens of thousands of rows.
     Recording,
 }
 
@@ -79,13 +78,7 @@ pub(super) fn properties(
     for column in columns.columns() {
         let encoding = match column.physical_type() {
             Type::FLOAT | Type::DOUBLE => Encoding::BYTE_STREAM_SPLIT,
-            Type::INT32 | Type::INT64 => {
-                if purpose == Purpose::Recording {
-                    let path = column.path().clone();
-                    builder = builder.set_column_compression(path, Codec::UNCOMPRESSED);
-                }
-                Encoding::DELTA_BINARY_PACKED
-            }
+            Type::INT32 | Type::INT64 => Encoding::DELTA_BINARY_PACKED,
             _ => continue,
         };
         builder = builder
@@ -180,5 +173,37 @@ fn failed(path: &Path, error: ParquetError) -> Error {
             Err(cause) => broken().caused_by(cause),
         },
         other => broken().caused_by(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::intake::recording;
+
+    use super::*;
+
+    #[test]
+    fn what_files_are_for_decides_statistics_and_row_groups() {
+        use arrow::datatypes::{DataType, Field, Schema};
+        let source = Schema::new(vec![
+            Field::new("symbol", DataType::Utf8, true),
+            Field::new("price", DataType::Float64, true),
+        ]);
+        let schema = recording::schema(&source);
+        let of = |purpose| properties(&schema, Compression::Zstd, purpose).unwrap();
+        let (table, recorded) = (of(Purpose::Table), of(Purpose::Recording));
+        let rows = WriterProperties::max_row_group_row_count;
+        assert!(rows(&recorded) > rows(&table));
+        for name in ["symbol", "price", "_arrived_at", "_record_time", "_offset"] {
+            let column = ColumnPath::from(name);
+            let instant = name.ends_with("_at") || name.ends_with("_time");
+            let statistics = match instant {
+                true => EnabledStatistics::Chunk,
+                false => EnabledStatistics::None,
+            };
+            assert_eq!(table.statistics_enabled(&column), EnabledStatistics::Chunk);
+            assert_eq!(recorded.statistics_enabled(&column), statistics, "{name}");
+            assert_eq!(recorded.compression(&column), table.compression(&column));
+        }
     }
 }

@@ -34,11 +34,11 @@ wait $child 2>/dev/null
 [ $status -eq 0 ] || rm -rf "$data"
 "#;
 
-/// How Java runs a broker that is there for a test: it starts soon, in little memory, and is slower
-/// later, with pauses of almost 0.1 s.
+/// Options of Java for a broker that is there for a test: it starts soon, in little memory, and is
+/// slower later, with pauses of almost 0.1 s.
 const QUICK: &[&str] = &["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
 
-/// What Kafka's own start script gives to Java.
+/// Those that decide memory, compiler and collector in Kafka's own start script.
 const AS_SHIPPED: &[&str] = &[
     "-Xmx1G",
     "-Xms1G",
@@ -54,7 +54,7 @@ const AS_SHIPPED: &[&str] = &[
 /// them: call [`Broker::create_topic`].
 #[derive(Debug)]
 pub struct Broker {
-    java: &'static [&'static str],
+    java_options: &'static [&'static str],
     data: PathBuf,
     cache: Cache,
     port: u16,
@@ -78,26 +78,26 @@ impl Broker {
         Self::launch_with(QUICK)
     }
 
-    /// The same with the memory, the compilers and the garbage collector that Kafka's own start
-    /// script chooses: for benchmarks.
-    pub fn launch_as_shipped() -> Result<Self> {
+    /// The same for benchmarks: with the memory, the compilers and the garbage collector that Kafka's
+    /// own start script chooses.
+    pub fn launch_for_benchmarks() -> Result<Self> {
         Self::launch_with(AS_SHIPPED)
     }
 
-    fn launch_with(java: &'static [&'static str]) -> Result<Self> {
+    fn launch_with(java_options: &'static [&'static str]) -> Result<Self> {
         Cache::open()?;
         // Between finding free ports and using them another process may take one.
         let mut attempts = 3;
         loop {
             attempts -= 1;
-            match Self::launch_once(java) {
+            match Self::launch_once(java_options) {
                 Err(error) if attempts > 0 && error.kind() == ErrorKind::Unavailable => {}
                 result => return result,
             }
         }
     }
 
-    fn launch_once(java: &'static [&'static str]) -> Result<Self> {
+    fn launch_once(java_options: &'static [&'static str]) -> Result<Self> {
         let data = tempfile::Builder::new()
             .prefix("millstream-kafka-")
             .tempdir()
@@ -106,7 +106,7 @@ impl Broker {
         let (port, controller) = (free_port()?, free_port()?);
         let broker = Self {
             client: Client::new(format!("127.0.0.1:{port}")),
-            java,
+            java_options,
             data,
             cache: Cache::open()?,
             port,
@@ -186,7 +186,7 @@ impl Broker {
             .args(["-c", WATCHDOG, "sh"])
             .arg(&self.data)
             .arg("java")
-            .args(self.java)
+            .args(self.java_options)
             .arg("-cp")
             .arg(self.cache.class_path())
             .arg("kafka.Kafka")
@@ -259,7 +259,8 @@ impl Broker {
         )
         .map_err(|error| Error::unavailable("cannot write a configuration").caused_by(error))?;
         let output = Command::new("java")
-            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+            .args(QUICK)
+            .arg("-cp")
             .arg(self.cache.class_path())
             .args([
                 "kafka.tools.StorageTool",

@@ -34,8 +34,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// that a fast job needs no more memory than a slow one.
 const EPOCH_ROWS: usize = 32_768;
 
-/// The same with a commit point, which has a price for each epoch, whatever is in it: a recorded job is
-/// not to have twice as many, so rows of input are not added to those of output.
+/// The same with a commit point, which has a price for each epoch, whatever is in it: a recorded job
+/// is not to have twice as many, so an epoch may hold as many rows of input and as many of output.
 const TRANSACTION_ROWS: usize = 131_072;
 
 /// How often the status is told what arrived, in nanoseconds.
@@ -141,9 +141,9 @@ impl EpochBuilder {
         append(&mut self.record.outputs, output, rows);
     }
 
-    /// Whether it holds as many rows as it may, where a commit point carries some of them or not.
-    fn is_full(&self, carried: bool) -> bool {
-        match carried {
+    /// Whether it holds as many rows as it may.
+    fn is_full(&self, transactional: bool) -> bool {
+        match transactional {
             true => self.kept.max(self.output) >= TRANSACTION_ROWS,
             false => self.kept + self.output >= EPOCH_ROWS,
         }
