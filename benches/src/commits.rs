@@ -6,9 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use connectors::testing::{Broker, Record};
+use connectors::testing::Broker;
 use engine::{Graph, Taps};
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -18,9 +17,9 @@ use tokio::runtime::Runtime;
 use crate::measure::{Sample, Scope, Series, contest, contestant, sample};
 use crate::messages::quotes;
 use crate::report::{Goal, Section, number};
+use crate::topics::{self, MESSAGES, PARTITIONS};
 use crate::{Size, job};
 
-const PARTITIONS: i32 = 3;
 /// Events a second of the feed whose latency is measured.
 const RATE: usize = 20_000;
 /// The intervals between commits whose latency is measured, in milliseconds: those that ask most of
@@ -29,9 +28,6 @@ const INTERVALS: [u64; 4] = [250, 100, 20, 10];
 /// Those of runs that come before and are not measured: Java compiles what it runs often, and a
 /// broker that this load is new to takes half a core more.
 const WARM_UP: [u64; 2] = [20, 20];
-/// Messages that are read where the cost of commits is measured: enough that what starting and ending
-/// cost, which is more with transactions, is little of the whole.
-const MESSAGES: usize = 3_000_000;
 /// How long rows may be under way.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -99,7 +95,10 @@ impl Bench<'_> {
 
     /// How long each row was under way, in microseconds, of the last three quarters of a run.
     fn delays(&self, interval: Duration, size: Size) -> Result<Vec<u64>> {
-        let (input, output) = (self.topic("market-data")?, self.topic("processed")?);
+        let (input, output) = (
+            topics::topic(self.broker, "market-data")?,
+            topics::topic(self.broker, "processed")?,
+        );
         let graph = self.graph(&input, &output, &[])?;
         let data = tempfile::tempdir()?;
         let events = (RATE as f64 * size.seconds(12.0)) as usize;
@@ -129,7 +128,7 @@ impl Bench<'_> {
         // Idempotence bounds the requests under way. Without, those that a broker was too busy for
         // stay in the socket, small as they are, and what is measured is how they wait there.
         let settings = [("linger.ms", "5"), ("enable.idempotence", "true")];
-        let producer: BaseProducer = self.config(&settings).create()?;
+        let producer: BaseProducer = topics::client(self.broker, &settings).create()?;
         let messages = quotes(1_000, 10_000);
         let begun = Instant::now();
         for event in 0..events {
@@ -166,7 +165,7 @@ impl Bench<'_> {
             ("fetch.wait.max.ms", "10"),
             ("fetch.queue.backoff.ms", "2"),
         ];
-        let consumer: BaseConsumer = self.config(&settings).create()?;
+        let consumer: BaseConsumer = topics::client(self.broker, &settings).create()?;
         let mut partitions = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
             partitions.add_partition_offset(topic, partition, Offset::Beginning)?;
@@ -196,12 +195,7 @@ impl Bench<'_> {
 
     fn cost(&self, section: &mut Section, size: Size) -> Result<()> {
         let count = size.rows(MESSAGES);
-        let input = self.topic("market-data")?;
-        for chunk in quotes(1_000, count).chunks(50_000) {
-            let keyed = |message: &String| Record::new(&message[12..17], message.as_bytes());
-            let records: Vec<_> = chunk.iter().map(keyed).collect();
-            self.broker.produce(&input, &records)?;
-        }
+        let input = topics::filled(self.broker, count)?;
         let once = |interval| self.job(&input, count, Some(interval));
         let contestants = vec![
             contestant("at least once", || self.job(&input, count, None)),
@@ -241,7 +235,7 @@ impl Bench<'_> {
 
     /// The job from its start to its last commit; with an interval, exactly once.
     fn job(&self, input: &str, count: usize, interval: Option<u64>) -> Result<Sample> {
-        let output = self.topic("processed")?;
+        let output = topics::topic(self.broker, "processed")?;
         let guarantee = match interval {
             Some(_) => "exactly-once",
             None => "at-least-once",
@@ -261,7 +255,7 @@ impl Bench<'_> {
 
     /// What the records of a run take.
     fn log_bytes(&self, input: &str) -> Result<u64> {
-        let output = self.topic("processed")?;
+        let output = topics::topic(self.broker, "processed")?;
         let graph = self.graph(input, &output, &[bounded()])?;
         let data = tempfile::tempdir()?;
         let status = job::finish(self.runtime, &graph, data.path())?;
@@ -279,21 +273,6 @@ impl Bench<'_> {
         ];
         options.extend_from_slice(more);
         job::compile(job::WEALTHARENA, &options)
-    }
-
-    fn topic(&self, name: &str) -> Result<String> {
-        let name = self.broker.unique(name);
-        self.broker.create_topic(&name, PARTITIONS)?;
-        Ok(name)
-    }
-
-    fn config(&self, settings: &[(&str, &str)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.broker.bootstrap());
-        for (key, value) in settings {
-            config.set(*key, *value);
-        }
-        config
     }
 }
 

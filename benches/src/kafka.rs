@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use connectors::testing::{Broker, Record};
+use connectors::testing::Broker;
 use engine::Graph;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -20,12 +19,9 @@ use tokio::runtime::Runtime;
 use crate::Size;
 use crate::job;
 use crate::measure::{Sample, Scope, contest, contestant, sample};
-use crate::messages::quotes;
 use crate::report::{Goal, Section};
+use crate::topics::{self, MESSAGES, PARTITIONS};
 
-const PARTITIONS: i32 = 3;
-/// Messages that are read: enough that what starting and ending cost is little of the whole.
-const MESSAGES: usize = 3_000_000;
 /// How long a broker may stay silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages of the job that the bare producer sends again and again.
@@ -35,12 +31,7 @@ const SPECIMENS: usize = 10_000;
 pub fn run(size: Size) -> Result<Section> {
     let count = size.rows(MESSAGES);
     let broker = Broker::launch_for_benchmarks()?;
-    let input = broker.unique("market-data");
-    broker.create_topic(&input, PARTITIONS)?;
-    for chunk in quotes(1_000, count).chunks(50_000) {
-        let keyed = |message: &String| Record::new(&message[12..17], message.as_bytes());
-        broker.produce(&input, &chunk.iter().map(keyed).collect::<Vec<_>>())?;
-    }
+    let input = topics::filled(&broker, count)?;
     let runtime = job::runtime()?;
     let bench = Bench {
         broker: &broker,
@@ -98,7 +89,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// The job, from its start to the acknowledgement of its last message.
     fn job(&self, recorded: bool) -> Result<Sample> {
-        let output = self.output()?;
+        let output = topics::topic(self.broker, "processed-market-data")?;
         let data = tempfile::tempdir()?;
         let archive = data.path().join("recording");
         let graph = self.graph(&output, recorded.then_some(archive.as_path()))?;
@@ -126,7 +117,7 @@ impl Bench<'_> {
 
     /// Messages as the job writes them.
     fn specimens(&self) -> Result<Vec<Vec<u8>>> {
-        let output = self.output()?;
+        let output = topics::topic(self.broker, "processed-market-data")?;
         let data = tempfile::tempdir()?;
         job::finish(self.runtime, &self.graph(&output, None)?, data.path())?;
         let records = self.broker.consume(&output, SPECIMENS.min(self.count))?;
@@ -139,7 +130,7 @@ impl Bench<'_> {
 
     /// Consumes everything and produces as much, nothing else.
     fn bare(&self, specimens: &[Vec<u8>]) -> Result<Sample> {
-        let output = self.output()?;
+        let output = topics::topic(self.broker, "processed-market-data")?;
         let taken = sample(Scope::Process, self.count, || {
             self.forward(&output, specimens)
         })?;
@@ -148,28 +139,32 @@ impl Bench<'_> {
     }
 
     fn forward(&self, output: &str, specimens: &[Vec<u8>]) -> Result<()> {
-        let consumer: BaseConsumer = self
-            .config(&[
+        let consumer: BaseConsumer = topics::client(
+            self.broker,
+            &[
                 ("group.id", "bare"),
                 ("enable.auto.commit", "false"),
                 ("fetch.queue.backoff.ms", "2"),
                 ("queued.min.messages", "10000"),
-            ])
-            .create()?;
+            ],
+        )
+        .create()?;
         let mut partitions = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
             partitions.add_partition_offset(&self.input, partition, Offset::Beginning)?;
         }
         consumer.assign(&partitions)?;
-        let producer: BaseProducer = self
-            .config(&[
+        let producer: BaseProducer = topics::client(
+            self.broker,
+            &[
                 ("compression.type", "lz4"),
                 ("enable.idempotence", "true"),
                 ("linger.ms", "1"),
                 ("partitioner", "murmur2_random"),
                 ("queue.buffering.max.messages", "30000"),
-            ])
-            .create()?;
+            ],
+        )
+        .create()?;
         let mut payloads = specimens.iter().cycle();
         let (mut read, mut heard) = (0, Instant::now());
         while read < self.count {
@@ -189,24 +184,9 @@ impl Bench<'_> {
         Ok(producer.flush(PATIENCE)?)
     }
 
-    fn config(&self, settings: &[(&str, &str)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.broker.bootstrap());
-        for (key, value) in settings {
-            config.set(*key, *value);
-        }
-        config
-    }
-
-    fn output(&self) -> Result<String> {
-        let name = self.broker.unique("processed-market-data");
-        self.broker.create_topic(&name, PARTITIONS)?;
-        Ok(name)
-    }
-
     /// Counts the messages of a topic and deletes it.
     fn written(&self, topic: &str) -> Result<()> {
-        let consumer: BaseConsumer = self.config(&[]).create()?;
+        let consumer: BaseConsumer = topics::client(self.broker, &[]).create()?;
         let mut written = 0;
         for partition in 0..PARTITIONS {
             let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;

@@ -23,6 +23,7 @@ pub mod recovery;
 pub mod replay;
 pub mod report;
 pub mod start;
+pub mod topics;
 
 use anyhow::Result;
 

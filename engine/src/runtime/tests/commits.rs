@@ -110,7 +110,7 @@ impl World {
 }
 
 #[test]
-fn an_epoch_of_many_rows_ends_before_its_time() {
+fn rows_of_input_count_with_those_of_output_or_apart() {
     let poll = 10_000;
     // Every row is kept, and one comes of it.
     for (transactional, rows, most) in [(false, 50_000, 32_768 / 2), (true, 150_000, 131_072)] {

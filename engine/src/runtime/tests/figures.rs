@@ -143,3 +143,22 @@ fn a_backlog_counts_rows_entries_and_epochs() {
         assert!(backlog.reaches(bound), "{bound:?}");
     }
 }
+
+#[test]
+fn an_epoch_with_many_rows_ends_before_its_time() {
+    let world = World::new();
+    let source = ScriptedSource::new(vec![("p0", rows_of(0, 400_000))], 8_192);
+    let bindings = world.bindings(Box::new(source));
+    runtime().block_on(async {
+        let an_hour = Duration::from_hours(1);
+        let mut job = world.start_by(an_hour, bindings, Backlog::A_SECOND);
+        job.wait().await.unwrap();
+        let status = job.status();
+        assert_eq!(status.tables[0].counts.arrived, 400_000);
+        assert!(
+            (6..20).contains(&status.committed.0),
+            "{}",
+            status.committed
+        );
+    });
+}
