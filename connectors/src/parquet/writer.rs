@@ -10,7 +10,7 @@ use engine::{Error, Result};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression as Codec, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
 use super::Compression;
@@ -21,6 +21,10 @@ use super::layout::unwritable;
 /// thousand symbols fit, but texts that never come again are not looked up for long.
 const DICTIONARY: usize = 128 * 1024;
 
+/// Rows of a row group: as many as a thread of a query likes to take at once. A compressor is set up
+/// anew for each column of each.
+const ROW_GROUP: usize = 128 * 1024;
+
 /// What files are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -28,23 +32,15 @@ pub(super) enum Purpose {
     /// which queries leave some out, at a comparison per value. Pages have none.
     Table,
     /// Replays: they leave out row groups by instants alone, and most are read whole. So other
-    /// columns are not compared, and row groups are larger: a compressor is set up anew for each
-    /// column of each, which takes as long as to compress tens of thousands of rows.
+    /// columns are not compared.
     Recording,
-}
-
-impl Purpose {
-    /// Rows of a row group.
-    fn row_group(self) -> usize {
-        match self {
-            Self::Table => 128 * 1024,
-            Self::Recording => 256 * 1024,
-        }
-    }
 }
 
 /// How files are written: texts by dictionary, floats split by byte, whole numbers and instants
 /// by their differences. For numbers a dictionary costs three times as much, and saves little.
+///
+/// Pages are of the second version: what a compressor does not make smaller stays as it was, and
+/// each is made with a copy less.
 pub(super) fn properties(
     schema: &SchemaRef,
     compression: Compression,
@@ -65,7 +61,9 @@ pub(super) fn properties(
             Purpose::Table => EnabledStatistics::Chunk,
             Purpose::Recording => EnabledStatistics::None,
         })
-        .set_max_row_group_row_count(Some(purpose.row_group()));
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_encoding(Encoding::PLAIN);
     for field in schema.fields() {
         if field.data_type().is_temporal() {
             let column = ColumnPath::from(field.name().as_str());
@@ -183,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_files_are_for_decides_statistics_and_row_groups() {
+    fn what_files_are_for_decides_statistics() {
         use arrow::datatypes::{DataType, Field, Schema};
         let source = Schema::new(vec![
             Field::new("symbol", DataType::Utf8, true),
@@ -192,8 +190,6 @@ mod tests {
         let schema = recording::schema(&source);
         let of = |purpose| properties(&schema, Compression::Zstd, purpose).unwrap();
         let (table, recorded) = (of(Purpose::Table), of(Purpose::Recording));
-        let rows = WriterProperties::max_row_group_row_count;
-        assert!(rows(&recorded) > rows(&table));
         for name in ["symbol", "price", "_arrived_at", "_record_time", "_offset"] {
             let column = ColumnPath::from(name);
             let instant = name.ends_with("_at") || name.ends_with("_time");
