@@ -135,15 +135,9 @@ impl Rolls {
         roll.last = epoch;
         let fitted = rows.iter().filter(|batch| batch.num_rows() > 0);
         let fitted = fitted.map(|batch| fitted_to(&self.plan.schema, batch));
-        for batch in together(&self.plan.schema, fitted.collect::<Result<_>>()?)? {
-            match self.plan.date {
-                None => roll.write(&self.plan, start, "", &batch)?,
-                Some(column) => {
-                    for (folder, part) in days::split(&batch, column)? {
-                        roll.write(&self.plan, start, &folder, &part)?;
-                    }
-                }
-            }
+        let rows = together(&self.plan.schema, fitted.collect::<Result<_>>()?)?;
+        for (folder, rows) in by_folder(rows, self.plan.date)? {
+            roll.write(&self.plan, start, &folder, &rows)?;
         }
         if roll.bytes() >= self.plan.size || roll.begun.elapsed() >= self.plan.interval {
             self.end_roll()?;
@@ -209,7 +203,7 @@ impl Roll {
         plan: &Plan,
         start: &Start,
         folder: &str,
-        rows: &RecordBatch,
+        rows: &[RecordBatch],
     ) -> Result<()> {
         self.writes += 1;
         if !self.open.contains_key(folder) {
@@ -269,6 +263,24 @@ impl Drop for Roll {
         let temporaries = self.whole.drain(..).map(|file| file.temporary);
         temporaries.for_each(|path: PathBuf| remove(&path));
     }
+}
+
+/// The rows of each folder, in their order; those of days that alternate are copied.
+fn by_folder(
+    batches: Vec<RecordBatch>,
+    date: Option<usize>,
+) -> Result<BTreeMap<String, Vec<RecordBatch>>> {
+    let mut folders: BTreeMap<String, Vec<RecordBatch>> = BTreeMap::new();
+    for batch in batches {
+        let parts = match date {
+            Some(date) => days::split(&batch, date)?,
+            None => vec![(String::new(), batch)],
+        };
+        for (folder, rows) in parts {
+            folders.entry(folder).or_default().push(rows);
+        }
+    }
+    Ok(folders)
 }
 
 /// The rows with exactly the columns of the file.

@@ -33,7 +33,7 @@ fn grow(start: &Start, folder: &str, first: u64) -> Result<Writer> {
     let schema = rows.schema();
     let properties = writer::properties(&schema, Compression::None, writer::Purpose::Table)?;
     let mut file = start.create(folder, Epoch(first), 0, (&schema, &properties))?;
-    file.write(&rows)?;
+    file.write(&[rows])?;
     Ok(file)
 }
 
@@ -103,7 +103,7 @@ fn a_sleeper_publishes_nothing_more() {
     let (successor, published) = begin();
     assert_eq!(published, Epoch(0));
     let next = whole(&successor, 1).unwrap();
-    file.write(&row(2)).unwrap();
+    file.write(&[row(2)]).unwrap();
     let finished = Finished {
         folder: String::new(),
         part: 0,

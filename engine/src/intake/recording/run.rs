@@ -36,7 +36,7 @@ pub(crate) fn shorten(batch: &RecordBatch) -> Result<Option<(Run, RecordBatch)>>
     let column = |i: usize| batch.column(source + i);
     let is_null = |i: usize| column(i).null_count() == rows;
     let kinds = column(4).as_primitive_opt::<UInt8Type>();
-    let plain = kinds.is_some_and(|kinds| kinds.values().iter().all(|kind| *kind == ROW));
+    let plain = kinds.is_some_and(|kinds| each(kinds.values().iter(), |kind| *kind == ROW));
     let timed = column(3).null_count() == 0;
     if !plain || !is_null(5) || !is_null(6) || !(timed || is_null(3)) {
         return Ok(None);
@@ -57,17 +57,25 @@ pub(crate) fn shorten(batch: &RecordBatch) -> Result<Option<(Run, RecordBatch)>>
     Ok(Some((run, batch.project(&kept)?)))
 }
 
-/// The first of values that are each one more than the one before.
+/// The first of values that are each one more than the one before, and that one more could follow.
 fn counting<T: ArrowPrimitiveType<Native = i64>>(column: &dyn Array) -> Option<i64> {
     let column = column.as_primitive_opt::<T>()?;
     let first = *column
         .values()
         .first()
         .filter(|_| column.null_count() == 0)?;
-    let mut values = column.values().iter().zip(first..);
-    values
-        .all(|(value, counted)| *value == counted)
-        .then_some(first)
+    let end = first.checked_add(column.len() as i64)?;
+    each(
+        column.values().iter().zip(first..end),
+        |(value, counted)| *value == counted,
+    )
+    .then_some(first)
+}
+
+/// Whether all are so. It does not stop at the first that is not: nearly always all are, and so
+/// several are compared by one instruction.
+fn each<T>(values: impl Iterator<Item = T>, is_so: impl Fn(T) -> bool) -> bool {
+    values.fold(true, |all, value| all & is_so(value))
 }
 
 /// The split that all rows are from.
@@ -75,7 +83,7 @@ fn only(column: &dyn Array) -> Option<Split> {
     let column = column.as_dictionary_opt::<Int32Type>()?;
     let (keys, texts) = (column.keys(), column.values().as_string_opt::<i32>()?);
     let key = *keys.values().first().filter(|_| keys.null_count() == 0)?;
-    let same = keys.values().iter().all(|other| *other == key);
+    let same = each(keys.values().iter(), |other| *other == key);
     let text = usize::try_from(key)
         .ok()
         .filter(|key| same && texts.is_valid(*key))?;
