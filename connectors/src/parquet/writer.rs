@@ -288,12 +288,11 @@ mod tests {
 
     /// Rows with columns of one leaf and of several, some of them NULL.
     fn rows(numbers: Range<usize>) -> RecordBatch {
-        let some = |n: usize| (n % 7 > 0).then_some(n);
+        let some = |n: usize| (!n.is_multiple_of(7)).then_some(n);
         let each = || numbers.clone().map(some);
-        let floats: ArrayRef = Arc::new(Float64Array::from_iter(each().map(|n| Some(n? as f64))));
-        let texts: ArrayRef = Arc::new(StringArray::from_iter(
-            each().map(|n| Some(format!("row {}", n?))),
-        ));
+        let floats: Float64Array = each().map(|n| Some(n? as f64)).collect();
+        let texts: StringArray = each().map(|n| Some(format!("row {}", n?))).collect();
+        let (floats, texts): (ArrayRef, ArrayRef) = (Arc::new(floats), Arc::new(texts));
         let days: DictionaryArray<Int32Type> =
             each().map(|n| Some(["Mon", "Tue"][n? % 2])).collect();
         let list = |n| Some((0..n? as i64 % 4).map(Some).collect::<Vec<_>>());
@@ -302,7 +301,11 @@ mod tests {
         let parts = StructArray::new(
             vec![field("x", &floats), field("text", &texts)].into(),
             vec![Arc::clone(&floats), Arc::clone(&texts)],
-            Some(each().map(|n| n.is_none_or(|n| n % 5 > 0)).collect()),
+            Some(
+                each()
+                    .map(|n| n.is_none_or(|n| !n.is_multiple_of(5)))
+                    .collect(),
+            ),
         );
         let columns: [(&str, ArrayRef); 6] = [
             ("parts", Arc::new(parts)),
