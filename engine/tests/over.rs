@@ -236,7 +236,7 @@ fn drive(chain: &mut Chain, rows: &[Row], cuts: &[(usize, bool)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn cuts_and_restarts_leave_no_trace(rows in rows(), cuts in cuts()) {

@@ -67,7 +67,7 @@ fn by_lives((release, units): (Release, Units), length: i64, rows: &[Row]) -> Re
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn a_key_starts_afresh_after_a_silence(
