@@ -11,7 +11,6 @@ use engine::{Graph, Taps};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use crate::measure::{Sample, Scope, Series, contest, contestant, sample};
@@ -166,11 +165,7 @@ impl Bench<'_> {
             ("fetch.queue.backoff.ms", "2"),
         ];
         let consumer: BaseConsumer = topics::client(self.broker, &settings).create()?;
-        let mut partitions = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            partitions.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-        consumer.assign(&partitions)?;
+        consumer.assign(&topics::whole(topic)?)?;
         let (mut delays, mut heard) = (Vec::with_capacity(events), Instant::now());
         while delays.len() < events && !failed.load(Ordering::Relaxed) {
             let Some(message) = consumer.poll(Duration::from_millis(5)) else {

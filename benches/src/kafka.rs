@@ -13,7 +13,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use crate::Size;
@@ -149,11 +148,7 @@ impl Bench<'_> {
             ],
         )
         .create()?;
-        let mut partitions = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            partitions.add_partition_offset(&self.input, partition, Offset::Beginning)?;
-        }
-        consumer.assign(&partitions)?;
+        consumer.assign(&topics::whole(&self.input)?)?;
         let producer: BaseProducer = topics::client(
             self.broker,
             &[

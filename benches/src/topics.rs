@@ -3,6 +3,7 @@
 use anyhow::Result;
 use connectors::testing::{Broker, Record};
 use rdkafka::config::ClientConfig;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::messages::quotes;
 
@@ -27,6 +28,15 @@ pub fn filled(broker: &Broker, count: usize) -> Result<String> {
         broker.produce(&topic, &chunk.iter().map(keyed).collect::<Vec<_>>())?;
     }
     Ok(topic)
+}
+
+/// A topic from its first message on, for a consumer to be assigned.
+pub fn whole(topic: &str) -> Result<TopicPartitionList> {
+    let mut partitions = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        partitions.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    Ok(partitions)
 }
 
 /// The configuration of a client.
